@@ -1,0 +1,20 @@
+"""Record what a network's neurons do on several datasets into one DuckDB file, and ask it in SQL.
+
+>>> import deephys_sql as dp
+>>> dp.open  # doctest: +ELLIPSIS
+<function open at ...>
+"""
+
+from deephys_sql.errors import DeephysError
+from deephys_sql.store import Store, migrate, open
+
+__all__ = ["DeephysError", "Store", "layers", "migrate", "open", "record"]
+
+
+def __getattr__(name: str):
+    """Load the verbs that need torch when they are first used."""
+    if name in ("layers", "record"):
+        from deephys_sql.recording import models
+
+        return getattr(models, name)
+    raise AttributeError(f"module 'deephys_sql' has no attribute {name!r}")

@@ -1,0 +1,113 @@
+"""Brings a store's schema up to this package: numbered migrations once, views and macros anew.
+
+A migration is a file `migrations/NNNN_name.sql`. It is applied once, in a transaction, and recorded in the table
+`stored_migration` with the SHA-256 of its text, so that a file altered afterwards is noticed. Views and macros hold
+no data: all files of `queries/views/` are run again, in the order of their names, whenever one of them changed.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from deephys_sql import assets
+from deephys_sql.errors import NotAStoreError, StoreVersionError
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One file of `migrations/`: its number, its name and its text."""
+
+    version: int
+    name: str
+    text: str
+
+    @property
+    def checksum(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def available(folder: Path | None = None) -> list[Migration]:
+    """Return the migrations of this package in the order of their numbers.
+
+    >>> available()[0].version
+    1
+    """
+    files = sorted((folder or assets.folder("migrations")).glob("[0-9]*_*.sql"))
+    return [Migration(int(f.name.split("_")[0]), f.stem, f.read_text(encoding="utf-8")) for f in files]
+
+
+def pending(connection: duckdb.DuckDBPyConnection, path: Path, folder: Path | None = None) -> list[Migration]:
+    """Return the migrations that the store lacks, after comparing those that it has.
+
+    Raises `NotAStoreError` when the file holds other tables, `StoreVersionError` when the store was made by a newer
+    version of this package or a migration was altered after it was applied.
+    """
+    known = available(folder)
+    applied = _applied(connection, path)
+    if len(applied) > len(known):
+        raise StoreVersionError(
+            f"{path} has schema {len(applied)} ({applied[-1][1]!r}), and this deephys-sql knows schemas up to "
+            f"{len(known)}: it was written by a newer version. Upgrade with `pip install --upgrade deephys-sql`."
+        )
+    for migration, (version, name, checksum) in zip(known, applied):
+        if (migration.version, migration.checksum) != (version, checksum):
+            raise StoreVersionError(
+                f"{path} was made with migration {version} ({name!r}, SHA-256 {checksum[:12]}…), and the file "
+                f"{migration.name}.sql is another one now ({migration.checksum[:12]}…). Migrations are never altered "
+                f"once applied: restore that file, or install the version of deephys-sql that made the store."
+            )
+    return known[len(applied) :]
+
+
+def apply(connection: duckdb.DuckDBPyConnection, migrations: list[Migration]) -> None:
+    """Apply migrations one by one, each in its transaction, then define the views and macros."""
+    for migration in migrations:
+        with transaction(connection):
+            connection.execute(migration.text)
+            connection.execute(
+                "insert into stored_migration (version, name, checksum) values (?, ?, ?)",
+                [migration.version, migration.name, migration.checksum],
+            )
+    refresh_views(connection)
+
+
+def refresh_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """Define every view and macro of `queries/views/` anew, unless the store's are these already."""
+    texts = [f.read_text(encoding="utf-8") for f in sorted((assets.folder("queries") / "views").glob("*.sql"))]
+    checksum = hashlib.sha256("\0".join(texts).encode()).hexdigest()
+    if connection.execute("select checksum from stored_views").fetchall() == [(checksum,)]:
+        return
+    with transaction(connection):
+        for statement in connection.execute(assets.sql("store/drop_views.sql")).fetchall():
+            connection.execute(statement[0])
+        for text in texts:
+            connection.execute(text)
+        connection.execute("delete from stored_views")
+        connection.execute("insert into stored_views values (?)", [checksum])
+
+
+class transaction:
+    """`with transaction(connection):` commits at the end and rolls back on any exception."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection):
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        self._connection.execute("begin transaction")
+
+    def __exit__(self, kind, *_) -> None:
+        self._connection.execute("commit" if kind is None else "rollback")
+
+
+def _applied(connection: duckdb.DuckDBPyConnection, path: Path) -> list[tuple[int, str, str]]:
+    tables = {name for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall()}
+    if "stored_migration" in tables:
+        return connection.execute("select version, name, checksum from stored_migration order by version").fetchall()
+    if tables:
+        raise NotAStoreError(
+            f"{path} is a DuckDB database of something else: it holds {', '.join(sorted(tables)[:3])} and no "
+            f"stored_migration. Give the path of a store, or of a file that isn't there yet."
+        )
+    return []

@@ -1,0 +1,146 @@
+"""Finds the files under `queries/`, checks parameters and binds them.
+
+A file begins with a header, which is read by people, by `deephys-sql queries` and by the site:
+
+    -- title: Top images of a neuron
+    -- One sentence or more.
+    -- parameter k: integer, default 20, example 10 - How many images.
+    -- column value: activation
+
+Parameters are written `$k` in the SQL and bound, never pasted, but for those of type `predicate`: a condition in SQL
+on the columns that the header names, which is parsed and then put in brackets where `$where` stands.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import duckdb
+
+from deephys_sql import assets
+from deephys_sql.errors import QueryError
+from deephys_sql.names import require_name
+
+REQUIRED = object()  # the default of a parameter that has none
+
+_PARAMETER = re.compile(r"-- parameter (\w+): (\w+)(?:, default (.+?))?, example (.+?) - (.+)")
+_COLUMN = re.compile(r"-- column (\w+): (.+)")
+_TYPES = {"varchar": str, "integer": int, "double": float, "predicate": str}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a query: `default` is `REQUIRED` when it must be given."""
+
+    name: str
+    type: str
+    default: Any
+    example: Any
+    description: str
+
+    def convert(self, value: Any) -> Any:
+        """Return the value as the parameter's type; texts are read, as they come from a command line."""
+        if value is None:
+            return None
+        kind = _TYPES[self.type]
+        try:
+            converted = kind(value)
+        except (TypeError, ValueError):
+            converted = None
+        if converted is None or isinstance(value, bool) or (kind is int and not isinstance(value, str) and converted != value):
+            raise QueryError(f"parameter {self.name!r} must be {self.type}, such as {self.example!r}; got {value!r}.")
+        return converted
+
+
+@dataclass(frozen=True)
+class Query:
+    """One file of `queries/`."""
+
+    name: str
+    title: str
+    description: str
+    parameters: dict[str, Parameter]
+    columns: dict[str, str]
+    text: str
+
+    def bind(self, values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Return the SQL and the parameters to run it with.
+
+        >>> available()["dataset_accuracy"].bind({})[1]
+        {}
+
+        Raises `UnknownNameError` for a parameter that the query doesn't have, `QueryError` for one that lacks or has
+        the wrong type.
+        """
+        for name in values:
+            require_name(f"parameter of query {self.name!r} called", name, self.parameters)
+        bound = {}
+        for parameter in self.parameters.values():
+            value = values.get(parameter.name, parameter.default)
+            if value is REQUIRED:
+                raise QueryError(
+                    f"query {self.name!r} needs the parameter {parameter.name!r}: {parameter.description} "
+                    f"For example {parameter.name}={parameter.example!r}."
+                )
+            bound[parameter.name] = parameter.convert(value)
+        text = self.text
+        for parameter in self.parameters.values():
+            if parameter.type == "predicate":
+                condition = require_condition(bound.pop(parameter.name))
+                text = text.replace(f"${parameter.name}", f"(\n{condition}\n)")
+        return text, bound
+
+
+def require_condition(text: str) -> str:
+    """Return the text if it is one SQL expression; raise `QueryError` otherwise.
+
+    >>> require_condition("label = 3 and confidence > 0.9")
+    'label = 3 and confidence > 0.9'
+    """
+    try:
+        for opening, closing in (("(", ")"), ("[", "]")):  # so that brackets inside are balanced
+            (statement,) = duckdb.extract_statements(f"select {opening}\n{text}\n{closing}")
+            if statement.type != duckdb.StatementType.SELECT:
+                raise ValueError("not an expression")
+    except (duckdb.Error, ValueError) as error:
+        raise QueryError(f"{text!r} is not a condition in SQL, such as \"label = 3 and confidence > 0.9\": {error}") from error
+    return text
+
+
+@cache
+def available() -> dict[str, Query]:
+    """Return the queries of this package by name.
+
+    >>> available()["top_images"].title
+    'Top images of a neuron'
+    """
+    return {f.stem: parse(f.stem, f.read_text(encoding="utf-8")) for f in sorted(assets.folder("queries").glob("*.sql"))}
+
+
+def parse(name: str, text: str) -> Query:
+    """Read a query's header. Raises `QueryError` for a header line that isn't understood."""
+    title, description, parameters, columns = "", [], {}, {}
+    header = [line for line in text.splitlines() if line.startswith("-- ")]
+    for line in header:
+        if line.startswith("-- title: "):
+            title = line.removeprefix("-- title: ")
+        elif found := _PARAMETER.fullmatch(line):
+            key, kind, default, example, meaning = found.groups()
+            if kind not in _TYPES:
+                raise QueryError(f"queries/{name}.sql: parameter {key!r} has type {kind!r}; known are {', '.join(_TYPES)}.")
+            parameters[key] = Parameter(key, kind, _literal(kind, default), _literal(kind, example), meaning)
+        elif found := _COLUMN.fullmatch(line):
+            columns[found[1]] = found[2]
+        elif line.startswith(("-- parameter", "-- column")):
+            raise QueryError(f"queries/{name}.sql: header line not understood: {line}")
+        else:
+            description.append(line.removeprefix("-- "))
+    return Query(name, title, " ".join(description), parameters, columns, text)
+
+
+def _literal(kind: str, text: str | None) -> Any:
+    if text is None:
+        return REQUIRED
+    return None if text == "null" else _TYPES[kind](text.strip("'") if kind == "varchar" else text)

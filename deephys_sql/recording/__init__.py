@@ -1,0 +1,1 @@
+"""From a model, or from arrays, to the rows of a recording."""

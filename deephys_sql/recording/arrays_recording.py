@@ -1,0 +1,197 @@
+"""Records arrays, or iterables of arrays, that somebody else's code made."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from deephys_sql.errors import InvalidInputError
+from deephys_sql.recording.arrays import Rows, as_array, is_whole
+from deephys_sql.recording.layer_writer import BLOCK_IMAGES
+from deephys_sql.recording.pictures import Encoder, require_pictures
+from deephys_sql.recording.writer import Batch, RecordingRequest
+
+if TYPE_CHECKING:
+    from deephys_sql.store import Store
+
+
+def record_arrays(
+    *,
+    store: "Store",
+    model: str,
+    dataset: str,
+    activations: Mapping[str, Any],
+    logits: Any,
+    labels: Any,
+    categories: Sequence[str] | None,
+    images: Any,
+    image_metadata: Any,
+    predictions: Any,
+    reference: bool,
+    replace: bool,
+    output: str,
+    output_kind: str,
+    nonlinearity: str | Mapping[str, str] | None,
+    pooling: str | Mapping[str, str] | None,
+    thumbnail_size: int,
+    thumbnail_format: str,
+    keep_originals: bool,
+    progress: bool,
+) -> None:
+    """What `Store.add_recording` does."""
+    if not isinstance(activations, Mapping) or not (activations or logits is not None):
+        raise InvalidInputError("activations must be a dict of layer: array, with at least one layer, or logits must be given.")
+    if logits is None and predictions is None:
+        raise InvalidInputError("give logits (images x categories), or predictions (a category id an image): one is needed.")
+    sources = dict(activations)
+    if logits is not None:
+        if output in sources:
+            raise InvalidInputError(f"layer {output!r} is in activations, and logits are stored under that name: give output=, another name.")
+        sources[output] = logits
+    labels = None if labels is None else as_labels(labels)
+    predictions = None if predictions is None else as_labels(predictions, "prediction")
+    metadata = None if image_metadata is None else as_metadata(image_metadata)
+    if images is not None:
+        require_pictures(images)
+    total = _require_one_count(sources, {"labels": labels, "predictions": predictions, "images": images, "image_metadata": metadata})
+    request = RecordingRequest(
+        model=model,
+        dataset=dataset,
+        layers=list(sources),
+        categories=categories,
+        output=output if logits is not None else None,
+        output_kind=output_kind,
+        nonlinearity=by_layer(nonlinearity, activations, "nonlinearity"),
+        pooling=by_layer(pooling, activations, "pooling"),
+        reference=reference,
+        replace=replace,
+        encoder=Encoder(thumbnail_size, thumbnail_format, keep_originals),
+        arguments={
+            "call": "add_recording",
+            "layers": list(sources),
+            "output_kind": output_kind,
+            "reference": reference,
+            "replace": replace,
+            "predictions_given": predictions is not None,
+            "thumbnail_size": thumbnail_size,
+            "thumbnail_format": thumbnail_format,
+            "keep_originals": keep_originals,
+        },
+    )
+    rows = {name: Rows(values, f"layer {name!r}") for name, values in sources.items()}
+    with (
+        store.writing(request) as writer,
+        tqdm(total=total, unit=" images", desc=f"{model} on {dataset}", disable=None if progress else True) as bar,
+    ):
+        while True:
+            first = writer.images
+            layers = {name: source.take(BLOCK_IMAGES) for name, source in rows.items()}
+            count = _require_equal_batches(layers, first)
+            if not count:
+                break
+            batch = slice(first, first + count)
+            writer.add(
+                Batch(
+                    layers,
+                    labels=_part(labels, batch, "labels"),
+                    predictions=_part(predictions, batch, "predictions"),
+                    pictures=None if images is None else request.encoder.encode_all(_part(images, batch, "images"), first),
+                    metadata=_part(metadata, batch, "image_metadata"),
+                )
+            )
+            bar.update(count)
+        for what, values in (("labels", labels), ("predictions", predictions), ("images", images), ("image_metadata", metadata)):
+            if values is not None and len(values) != writer.images:
+                raise InvalidInputError(
+                    f"the activations ended after {writer.images} images, and {len(values)} {what} were given: they must be one for one."
+                )
+
+
+def as_labels(values: Any, what: str = "label") -> np.ndarray:
+    """Return category ids as int64; None, NaN and -1 are unknown and become -1.
+
+    >>> as_labels([2, None])
+    array([ 2, -1])
+    """
+    array = as_array(values)
+    if array.dtype == object or array.dtype.kind == "f":
+        numbers = []
+        for image, value in enumerate(array.tolist()):
+            if value is None or value != value:
+                value = -1
+            if isinstance(value, bool) or not isinstance(value, int | float) or value != math.floor(value):
+                raise InvalidInputError(f"{what} of image {image} is {value!r}; a category id (an integer), -1 or None is needed.")
+            numbers.append(int(value))
+        array = np.array(numbers, np.int64)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise InvalidInputError(f"{what}s must be one integer an image; got shape {array.shape} of {array.dtype}.")
+    return array.astype(np.int64)
+
+
+def as_metadata(values: Any) -> list[str]:
+    """Return each image's fields as a JSON object, from a list of dicts, a DataFrame or an Arrow table.
+
+    >>> as_metadata([{"camera": 3, "blur": float("nan")}])
+    ['{"camera": 3, "blur": null}']
+    """
+    if hasattr(values, "to_pylist"):
+        values = values.to_pylist()
+    elif hasattr(values, "to_dict"):
+        values = values.to_dict("records")
+    if isinstance(values, Mapping | str) or not isinstance(values, Sequence):
+        raise InvalidInputError(f"image_metadata must be a list of dicts, a DataFrame or an Arrow table; got {type(values).__name__}.")
+    for image, fields in enumerate(values):
+        if not isinstance(fields, Mapping):
+            raise InvalidInputError(f"image_metadata of image {image} must be a dict of fields; got {type(fields).__name__}.")
+    return [json.dumps(_plain(fields), default=str) for fields in values]
+
+
+def by_layer(value: Any, layers: Mapping[str, Any] | Sequence[str], what: str) -> dict[str, Any]:
+    """Spread one value over all layers, or check that a dict's keys are layers."""
+    if not isinstance(value, Mapping):
+        return dict.fromkeys(layers, value)
+    for name in value:
+        if name not in layers:
+            raise InvalidInputError(f"{what} is given for layer {name!r}, and the layers recorded are {list(layers)}.")
+    return dict(value)
+
+
+def _plain(value: Any) -> Any:
+    """Return JSON's own types: NumPy scalars become Python's, and what is not a number becomes null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _require_one_count(sources: Mapping[str, Any], others: Mapping[str, Any]) -> int | None:
+    """Compare all counts that are known before anything is read; return the count, None if nothing whole was given."""
+    counts = {f"layer {name!r}": values.shape[0] for name, values in sources.items() if is_whole(values) and len(values.shape)}
+    counts |= {what: len(values) for what, values in others.items() if values is not None}
+    if len(set(counts.values())) > 1:
+        raise InvalidInputError(f"all must have the same number of images; got {', '.join(f'{w}: {n}' for w, n in counts.items())}.")
+    return next(iter(counts.values()), None)
+
+
+def _require_equal_batches(layers: Mapping[str, np.ndarray], first: int) -> int:
+    counts = {name: len(matrix) for name, matrix in layers.items()}
+    if len(set(counts.values())) > 1:
+        ends = ", ".join(f"{name!r} after {first + count}" for name, count in counts.items() if count < max(counts.values()))
+        raise InvalidInputError(
+            f"the layers have different numbers of images: {ends}, while others go on to {first + max(counts.values())} or more."
+        )
+    return next(iter(counts.values()))
+
+
+def _part(values: Any, batch: slice, what: str) -> Any:
+    if values is None:
+        return None
+    if len(values) < batch.stop:
+        raise InvalidInputError(f"the activations go on to image {batch.stop - 1} or more, and {len(values)} {what} were given.")
+    return values[batch]

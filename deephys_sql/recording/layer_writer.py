@@ -1,0 +1,124 @@
+"""Writes one layer of a recording: activations in blocks of images, then what is kept of each neuron."""
+
+import hashlib
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from deephys_sql import assets
+from deephys_sql.recording.summary import LayerSummary
+
+BLOCK_IMAGES = 2048
+BLOCK_VALUES = 2**25  # of a block in memory: 128 MB of float32
+QUANTILE_VALUES = 2**23  # read at once for exact quantiles: 64 MB of float64
+
+
+def block_images(neurons: int) -> int:
+    """Return how many images of a layer are written together: 2,048, fewer in layers of more than 16,384 neurons.
+
+    >>> block_images(50), block_images(100_000)
+    (2048, 256)
+
+    It depends on the layer alone, so that sums come out the same whatever the size of the user's batches.
+    """
+    images = BLOCK_IMAGES
+    while images > 16 and images * neurons > BLOCK_VALUES:
+        images //= 2
+    return images
+
+
+class LayerWriter:
+    """Gathers rows into blocks and writes each block; `finish` writes the summaries and returns the checksum."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, recording_id: int, layer_id: int, neurons: int, categories: int):
+        self.neurons = neurons
+        self._connection = connection
+        self._ids = {"recording_id": recording_id, "layer_id": layer_id}
+        self._summary = LayerSummary(neurons, categories)
+        self._checksum = hashlib.sha256()
+        size = block_images(neurons)
+        self._block = np.empty((size, neurons), np.float32)
+        self._labels = np.empty(size, np.int64)
+        self._filled = 0
+
+    def add(self, matrix: np.ndarray, labels: np.ndarray) -> None:
+        """Take in the next images: float32, images x neurons, and their labels (-1 for unknown)."""
+        start = 0
+        while start < len(matrix):
+            count = min(len(matrix) - start, len(self._block) - self._filled)
+            self._block[self._filled : self._filled + count] = matrix[start : start + count]
+            self._labels[self._filled : self._filled + count] = labels[start : start + count]
+            self._filled += count
+            start += count
+            if self._filled == len(self._block):
+                self._write_block()
+
+    def finish(self) -> str:
+        """Write the rest and the summaries; return the SHA-256 of the activations, image after image."""
+        if self._filled:
+            self._write_block()
+        self._write_summary()
+        return self._checksum.hexdigest()
+
+    def _write_block(self) -> None:
+        block, labels = self._block[: self._filled], self._labels[: self._filled]
+        first_image = self._summary.images
+        images = np.arange(first_image, first_image + len(block), dtype=np.int32)
+        self._insert(
+            assets.sql("recording/insert_activation.sql"),
+            {
+                "neuron": np.repeat(np.arange(self.neurons, dtype=np.int32), len(block)),
+                "image": np.tile(images, self.neurons),
+                "value": block.T.ravel(),
+            },
+        )
+        self._checksum.update(np.ascontiguousarray(block, "<f4"))
+        self._summary.add(block, labels)
+        self._filled = 0
+
+    def _write_summary(self) -> None:
+        summary = self._summary
+        quantiles = self._quantiles()
+        self._insert(
+            "insert into stored_neuron_summary by name select *, $recording_id as recording_id, $layer_id as layer_id from block",
+            {
+                "neuron": np.arange(self.neurons, dtype=np.int32),
+                "images": np.full(self.neurons, summary.images, np.int32),
+                "min": summary.min,
+                "max": summary.max,
+                "mean": summary.mean,
+                "std": summary.std,
+                **dict(zip(("q01", "q05", "q25", "q50", "q75", "q95", "q99"), quantiles.T)),
+                "share_positive": summary.share_positive,
+            },
+        )
+        self._insert(
+            "insert into stored_top_image select $recording_id, $layer_id, * from block",
+            dict(zip(("neuron", "rank", "image", "value"), summary.top())),
+        )
+        present = np.flatnonzero(summary.category_images)
+        self._insert(
+            "insert into stored_category_response select $recording_id, $layer_id, * from block",
+            {
+                "neuron": np.repeat(np.arange(self.neurons, dtype=np.int32), len(present)),
+                "category": np.tile(present.astype(np.int32), self.neurons),
+                "images": np.tile(summary.category_images[present].astype(np.int32), self.neurons),
+                "response_sum": summary.category_sums[present].T.ravel(),
+            },
+        )
+
+    def _quantiles(self) -> np.ndarray:
+        """Read the written activations once more, some neurons at a time, for exact quantiles: neurons x 7."""
+        step = max(1, QUANTILE_VALUES // self._summary.images)
+        rows: list[tuple] = []
+        for first in range(0, self.neurons, step):
+            bounds = {"first": first, "end": first + step}
+            rows += self._connection.execute(assets.sql("recording/select_quantiles.sql"), self._ids | bounds).fetchall()
+        return np.array([quantiles for _, quantiles in rows])
+
+    def _insert(self, statement: str, columns: dict[str, Any]) -> None:
+        self._connection.register("block", pa.table(columns))
+        self._connection.execute(statement, self._ids)
+        self._connection.unregister("block")

@@ -1,0 +1,107 @@
+"""What is kept of each neuron, gathered while the images stream by, in memory that does not grow with them."""
+
+import numpy as np
+import scipy.sparse
+
+TOP_IMAGES = 100
+
+
+class LayerSummary:
+    """Running count, extremes, moments, share positive, top images and category sums of every neuron of a layer.
+
+    Sums are in float64 and depend on the order and size of the blocks given to `add`; give blocks of one fixed size.
+
+    >>> summary = LayerSummary(neurons=1, categories=2)
+    >>> summary.add(np.array([[1.0], [-3.0]], np.float32), np.array([0, 1]))
+    >>> float(summary.mean[0]), float(summary.share_positive[0]), summary.category_sums.tolist()
+    (-1.0, 0.5, [[1.0], [0.0]])
+    """
+
+    def __init__(self, neurons: int, categories: int):
+        self.images = 0
+        self.min = np.full(neurons, np.inf, np.float32)
+        self.max = np.full(neurons, -np.inf, np.float32)
+        self.mean = np.zeros(neurons)
+        self._squares = np.zeros(neurons)  # sum of squared deviations from the mean
+        self._positive = np.zeros(neurons, np.int64)
+        self.category_images = np.zeros(categories, np.int64)
+        self.category_sums = np.zeros((categories, neurons))
+        self._top = np.zeros((neurons, TOP_IMAGES), np.uint64)
+
+    def add(self, block: np.ndarray, labels: np.ndarray) -> None:
+        """Take in the next images: float32, images x neurons, and their labels (-1 for unknown)."""
+        wide = block.astype(np.float64)
+        self._add_moments(wide)
+        np.minimum(self.min, block.min(axis=0), out=self.min)
+        np.maximum(self.max, block.max(axis=0), out=self.max)
+        self._add_categories(np.maximum(wide, 0, out=wide), labels)
+        self._add_top(block)
+        self.images += len(block)
+
+    @property
+    def std(self) -> np.ndarray:
+        """Population standard deviation, float64, one a neuron."""
+        return np.sqrt(self._squares / self.images)
+
+    @property
+    def share_positive(self) -> np.ndarray:
+        """Share of the images with a positive activation, 0..1, one a neuron."""
+        return self._positive / self.images
+
+    def top(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return the top images as columns (neuron, rank from 1, image, value), positive values only.
+
+        Value descending, then image ascending; neurons ascending.
+        """
+        keys = -np.sort(-self._top.view(np.int64), axis=1)
+        neuron, position = np.nonzero(keys)
+        image, value = _unpack(keys[neuron, position].view(np.uint64))
+        return neuron.astype(np.int32), position.astype(np.int32) + 1, image, value
+
+    def _add_moments(self, block: np.ndarray) -> None:
+        # Chan, Golub and LeVeque (1979): mean and squared deviations of two sets joined.
+        mean = block.mean(axis=0)
+        shift = mean - self.mean
+        total = self.images + len(block)
+        self._squares += np.square(block - mean).sum(axis=0) + shift**2 * (self.images * len(block) / total)
+        self.mean += shift * (len(block) / total)
+
+    def _add_categories(self, responses: np.ndarray, labels: np.ndarray) -> None:
+        known = np.flatnonzero(labels >= 0)
+        one_hot = scipy.sparse.csr_array(
+            (np.ones(len(known)), (labels[known], known)), shape=(len(self.category_images), len(labels))
+        )
+        self.category_sums += one_hot @ responses
+        self.category_images += np.bincount(labels[known], minlength=len(self.category_images))
+
+    def _add_top(self, block: np.ndarray) -> None:
+        values = np.ascontiguousarray(block.T)
+        positive = values > 0
+        self._positive += positive.sum(axis=1)
+        least = _unpack(self._top.min(axis=1))[1]
+        # An image that only equals the least of a full list comes later, so it ranks below it.
+        neuron, image = np.nonzero(positive & (values > least[:, None]))
+        if not len(neuron):
+            return
+        counts = np.bincount(neuron, minlength=len(values))
+        changed = np.flatnonzero(counts)
+        candidates = np.zeros((len(changed), TOP_IMAGES + counts.max()), np.uint64)
+        candidates[:, :TOP_IMAGES] = self._top[changed]
+        row = np.searchsorted(changed, neuron)
+        place = np.arange(len(neuron)) - (np.cumsum(counts) - counts)[neuron]
+        candidates[row, TOP_IMAGES + place] = _pack(values[neuron, image], image + self.images)
+        self._top[changed] = np.partition(candidates, -TOP_IMAGES, axis=1)[:, -TOP_IMAGES:]
+
+
+def _pack(value: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Join positive float32 values and image numbers into integers that order by value, then by lower image.
+
+    The bits of positive floats order as the floats do. 0 stands for no image.
+    """
+    return (value.view(np.uint32).astype(np.uint64) << np.uint64(32)) | (np.uint64(0xFFFFFFFF) - image.astype(np.uint64))
+
+
+def _unpack(key: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    value = (key >> np.uint64(32)).astype(np.uint32).view(np.float32)
+    image = (np.uint64(0xFFFFFFFF) - (key & np.uint64(0xFFFFFFFF))).astype(np.int32, casting="unsafe")
+    return image, value

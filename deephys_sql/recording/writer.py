@@ -1,0 +1,439 @@
+"""Writes one recording into the store, in one transaction: all of it becomes visible, or nothing."""
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from deephys_sql import assets
+from deephys_sql.errors import (
+    CategoriesDifferError,
+    DatasetDiffersError,
+    InvalidInputError,
+    ModelDiffersError,
+    RecordingExistsError,
+)
+from deephys_sql.recording.arrays import require_finite
+from deephys_sql.recording.layer_writer import LayerWriter
+from deephys_sql.recording.outputs import OUTPUT_KINDS, predict
+from deephys_sql.recording.pictures import Encoder, Picture
+
+VERSION = importlib.metadata.version("deephys-sql")
+
+# DuckDB holds this much while recording, however large the recording is; it is not slower than without a limit.
+WRITING_MEMORY = "500MB"
+
+# Every table with rows of a recording.
+RECORDING_TABLES = (
+    "stored_activation",
+    "stored_prediction",
+    "stored_neuron_summary",
+    "stored_top_image",
+    "stored_category_response",
+    "stored_neuron_score",
+    "stored_recorded_layer",
+    "stored_recording",
+)
+
+
+@dataclass(frozen=True)
+class RecordingRequest:
+    """What is asked to be recorded: names, options and provenance; the images come in batches."""
+
+    model: str
+    dataset: str
+    layers: Sequence[str]
+    categories: Sequence[str] | None = None
+    output: str | None = None
+    output_kind: str = "logits"
+    nonlinearity: dict[str, str | None] = field(default_factory=dict)
+    pooling: dict[str, str | None] = field(default_factory=dict)
+    reference: bool = False
+    replace: bool = False
+    encoder: Encoder = Encoder()
+    weights_checksum: str | None = None
+    torch_version: str | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        for what, name in (("model", self.model), ("dataset", self.dataset), *(("layer", layer) for layer in self.layers)):
+            if not isinstance(name, str) or not name.strip():
+                raise InvalidInputError(f"the {what}'s name must be a text that isn't empty; got {name!r}.")
+        if self.output_kind not in OUTPUT_KINDS:
+            raise InvalidInputError(f"output_kind must be one of {list(OUTPUT_KINDS)}; got {self.output_kind!r}.")
+        if self.categories is not None:
+            if isinstance(self.categories, str) or not len(self.categories):
+                raise InvalidInputError(f"categories must be a list of names; got {self.categories!r}.")
+            if len({str(name) for name in self.categories}) < len(self.categories):
+                raise InvalidInputError("categories must be distinct names; some appear twice.")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some images of a recording: float32 matrices by layer, and what is known of each image.
+
+    `labels` are int64 with -1 for unknown, or None when none were given; `predictions` are given ones only.
+    """
+
+    layers: dict[str, np.ndarray]
+    labels: np.ndarray | None = None
+    predictions: np.ndarray | None = None
+    pictures: list[Picture] | None = None
+    metadata: list[str] | None = None
+
+    def __len__(self) -> int:
+        return len(next(iter(self.layers.values())))
+
+
+class RecordingWriter:
+    """Writes the batches of one recording; `finish` makes it visible, `abort` leaves the store as it was."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, request: RecordingRequest):
+        self._connection = connection
+        self.request = request
+        self.images = 0
+        self._layers: dict[str, LayerWriter] = {}
+        self._layer_ids: dict[str, int] = {}
+        self._categories: list[str] | None = None
+        self._predictions_checksum = hashlib.sha256()
+        connection.execute(f"set memory_limit = '{WRITING_MEMORY}'")
+        connection.execute("begin transaction")
+        try:
+            self._begin()
+        except BaseException:
+            self.abort()
+            raise
+
+    def add(self, batch: Batch) -> None:
+        """Write the next images. Raises errors of the input; call `abort` then."""
+        if not len(batch):
+            return
+        if not self._layers:
+            self._create_layers(batch)
+        labels = self._write_images(batch)
+        self._write_predictions(batch)
+        for name, matrix in batch.layers.items():
+            require_finite(matrix, name, self.images)
+            if matrix.shape[1] != self._layers[name].neurons:
+                raise InvalidInputError(
+                    f"layer {name!r} had {self._layers[name].neurons} neurons in the first batch and has "
+                    f"{matrix.shape[1]} at image {self.images}."
+                )
+            self._layers[name].add(matrix, labels)
+        self.images += len(batch)
+
+    def finish(self) -> None:
+        """Summarise, check and commit."""
+        if not self.images:
+            raise InvalidInputError(f"no images were given for model {self.request.model!r} on {self.request.dataset!r}.")
+        if self._stored_images is not None and self.images != self._stored_images:
+            raise DatasetDiffersError(
+                f"dataset {self.request.dataset!r} is stored with {self._stored_images} images; {self.images} were given. "
+                f"Record all of them, or give the dataset another name."
+            )
+        for name, layer in self._layers.items():
+            checksum = layer.finish()
+            self._predictions_checksum.update(f"{name} {checksum}".encode())
+            self._connection.execute(
+                "insert into stored_recorded_layer values (?, ?, ?)",
+                [self._recording_id, self._layer_ids[name], checksum],
+            )
+        self._insert_recording()
+        self._connection.execute(assets.sql("recording/delete_unused_layers.sql"), {"model_id": self._model_id})
+        score(self._connection, self._model_id)
+        self._connection.execute("commit")
+        self._connection.execute("reset memory_limit")
+
+    def abort(self) -> None:
+        """Undo everything since the beginning."""
+        try:
+            self._connection.execute("rollback")
+            self._connection.execute("reset memory_limit")
+        except duckdb.Error:
+            pass  # the transaction, or the whole database, was given up by DuckDB already; nothing was written
+
+    # The beginning: names become ids, and what is stored is compared with what is asked.
+
+    def _begin(self) -> None:
+        request = self.request
+        model = self._row("select model_id, category_list_id from stored_model where name = ?", request.model)
+        dataset = self._row("select dataset_id, category_list_id, images from stored_dataset where name = ?", request.dataset)
+        for what, name, stored in (("model", request.model, model), ("dataset", request.dataset, dataset)):
+            if stored is not None:
+                self._use_categories(what, name, stored[1])
+        if self._categories is None and request.categories is not None:
+            self._categories = [str(name) for name in request.categories]
+        self._model_id = model[0] if model else None
+        self._dataset_id = dataset[0] if dataset else None
+        self._stored_images = dataset[2] if dataset else None
+        recording = self._row(
+            "select recording_id from stored_recording where model_id = ? and dataset_id = ?", self._model_id, self._dataset_id
+        )
+        if recording is not None:
+            if not request.replace:
+                raise RecordingExistsError(
+                    f"model {request.model!r} was recorded on dataset {request.dataset!r} already. Pass replace=True to "
+                    f"record it again, or give another name."
+                )
+            for table in RECORDING_TABLES:
+                self._connection.execute(f"delete from {table} where recording_id = ?", [recording[0]])
+        used = self._row("select count(*) from stored_recording where dataset_id = ?", self._dataset_id)[0]
+        if self._dataset_id is not None and not used:
+            self._connection.execute("delete from stored_image where dataset_id = ?", [self._dataset_id])
+            self._stored_images = None
+        self._require_same_weights()
+        self._recording_id = self._row("select nextval('recording_number')")[0]
+
+    def _use_categories(self, what: str, name: str, category_list_id: int) -> None:
+        rows = self._connection.execute(
+            "select name from stored_category where category_list_id = ? order by category", [category_list_id]
+        ).fetchall()
+        stored = [row[0] for row in rows]
+        given = stored if self.request.categories is None else [str(name) for name in self.request.categories]
+        if self._categories not in (None, stored):
+            given = self._categories
+        if given != stored:
+            place = next((i for i, pair in enumerate(zip(given, stored)) if pair[0] != pair[1]), min(len(given), len(stored)))
+            raise CategoriesDifferError(
+                f"{what} {name!r} is stored with {len(stored)} categories, {_excerpt(stored, place)}; got {len(given)}, "
+                f"{_excerpt(given, place)}, which differ from category {place} on. Models and datasets that are compared "
+                f"share one list: pass the same categories, in the same order, or use another name or store."
+            )
+        self._categories = stored
+
+    def _require_same_weights(self) -> None:
+        other = self._row(
+            "select min(weights_checksum) from stored_recording where model_id = ? and weights_checksum != ?",
+            self._model_id,
+            self.request.weights_checksum,
+        )
+        if other[0] is not None:
+            raise ModelDiffersError(
+                f"model {self.request.model!r} is stored with weights {other[0][:12]}…; these are "
+                f"{self.request.weights_checksum[:12]}…. A model is one set of weights: give this one another name."
+            )
+
+    # The first batch tells the layers' widths.
+
+    def _create_layers(self, batch: Batch) -> None:
+        if self._categories is None:
+            self._categories = self._count_categories(batch)
+        output = batch.layers.get(self.request.output)
+        if output is not None and output.shape[1] != len(self._categories):
+            raise InvalidInputError(
+                f"output {self.request.output!r} has {output.shape[1]} values an image, and there are "
+                f"{len(self._categories)} categories ({_excerpt(self._categories, 0)}): they must be one for one."
+            )
+        category_list_id = self._create_category_list()
+        if self._model_id is None:
+            self._model_id = self._row("select nextval('model_number')")[0]
+            self._connection.execute(
+                "insert into stored_model values (?, ?, ?, null)", [self._model_id, self.request.model, category_list_id]
+            )
+        if self._dataset_id is None:
+            self._dataset_id = self._row("select nextval('dataset_number')")[0]
+            self._connection.execute(
+                "insert into stored_dataset values (?, ?, ?, 0)", [self._dataset_id, self.request.dataset, category_list_id]
+            )
+        for name, matrix in batch.layers.items():
+            if not matrix.shape[1]:
+                raise InvalidInputError(f"layer {name!r} has no neurons: shape {matrix.shape}.")
+            self._layer_ids[name] = self._create_layer(name, matrix.shape[1])
+            self._layers[name] = LayerWriter(
+                self._connection, self._recording_id, self._layer_ids[name], matrix.shape[1], len(self._categories)
+            )
+
+    def _count_categories(self, batch: Batch) -> list[str]:
+        output = batch.layers.get(self.request.output)
+        if output is None:
+            raise InvalidInputError(
+                f"categories of model {self.request.model!r} are not known: give categories=[names], or logits, whose "
+                f"columns are then numbered."
+            )
+        return [str(category) for category in range(output.shape[1])]
+
+    def _create_category_list(self) -> int:
+        checksum = hashlib.sha256("\0".join(self._categories).encode()).hexdigest()
+        stored = self._row("select category_list_id from stored_category_list where checksum = ?", checksum)
+        if stored:
+            return stored[0]
+        (category_list_id,) = self._row("select nextval('category_list_number')")
+        self._connection.execute("insert into stored_category_list values (?, ?)", [category_list_id, checksum])
+        numbers = np.arange(len(self._categories), dtype=np.int32)
+        self._insert(
+            "stored_category",
+            {"category_list_id": np.full_like(numbers, category_list_id), "category": numbers, "name": self._categories},
+        )
+        return category_list_id
+
+    def _create_layer(self, name: str, neurons: int) -> int:
+        description = [neurons, self.request.nonlinearity.get(name), self.request.pooling.get(name)]
+        stored = self._row(
+            "select layer_id, neurons, nonlinearity, pooling from stored_layer where model_id = ? and name = ?", self._model_id, name
+        )
+        if stored is None:
+            (layer_id,) = self._row("select nextval('layer_number')")
+            (position,) = self._row("select count(*) from stored_layer where model_id = ?", self._model_id)
+            self._connection.execute(
+                "insert into stored_layer values (?, ?, ?, ?, ?, ?, ?)",
+                [layer_id, self._model_id, name, neurons, position, *description[1:]],
+            )
+            return layer_id
+        used = self._row("select count(*) from stored_recorded_layer where layer_id = ?", stored[0])[0]
+        if used and list(stored[1:]) != description:
+            raise ModelDiffersError(
+                f"layer {name!r} of model {self.request.model!r} is stored with (neurons, nonlinearity, pooling) = "
+                f"{stored[1:]}; got {tuple(description)}. A layer is recorded alike on every dataset: record with the same "
+                f"options, or give the layer or the model another name."
+            )
+        self._connection.execute(
+            "update stored_layer set neurons = ?, nonlinearity = ?, pooling = ? where layer_id = ?", [*description, stored[0]]
+        )
+        return stored[0]
+
+    # Images and predictions of a batch.
+
+    def _write_images(self, batch: Batch) -> np.ndarray:
+        """Write the images of a new dataset, or compare them with those stored; return their labels."""
+        count = len(batch)
+        labels = batch.labels
+        if labels is not None:
+            require_categories(labels, len(self._categories), "label", self.images)
+        if self._stored_images is not None:
+            return self._compare_images(batch)
+        if labels is None:
+            labels = np.full(count, -1)
+        pictures = batch.pictures or [None] * count
+        columns: dict[str, Any] = {
+            "dataset_id": np.full(count, self._dataset_id, np.int32),
+            "image": np.arange(self.images, self.images + count, dtype=np.int32),
+            "label": pa.array(labels.astype(np.int32), mask=labels < 0),
+        }
+        types = {"width": pa.int32(), "height": pa.int32(), "thumbnail_type": pa.string(), "original_type": pa.string(), "uri": pa.string()}
+        for name in ("width", "height", "thumbnail", "thumbnail_type", "original", "original_type", "uri"):
+            columns[name] = pa.array([getattr(p, name, None) for p in pictures], types.get(name, pa.binary()))
+        columns["metadata"] = pa.array(batch.metadata or [None] * count, pa.string())
+        columns["pixels_checksum"] = pa.array([getattr(p, "pixels_checksum", None) for p in pictures], pa.binary())
+        self._insert("stored_image", columns)
+        return labels
+
+    def _compare_images(self, batch: Batch) -> np.ndarray:
+        count = len(batch)
+        name = self.request.dataset
+        stored = self._connection.execute(
+            assets.sql("recording/select_images.sql"),
+            {"dataset_id": self._dataset_id, "first": self.images, "end": self.images + count},
+        ).fetchall()
+        if len(stored) < count:
+            raise DatasetDiffersError(
+                f"dataset {name!r} is stored with {self._stored_images} images; at least {self.images + count} were given. "
+                f"Give the dataset another name."
+            )
+        labels = np.array([row[1] for row in stored])
+        given = {
+            "label": None if batch.labels is None else batch.labels.tolist(),
+            "pixels": None if batch.pictures is None else [p.pixels_checksum for p in batch.pictures],
+            "metadata": batch.metadata,
+        }
+        for column, (what, values) in enumerate(given.items(), start=1):
+            if values is None:
+                continue
+            for row, value in zip(stored, values):
+                if row[column] != value:
+                    found = "" if what == "pixels" else f" ({row[column]!r} is stored, {value!r} was given)"
+                    raise DatasetDiffersError(
+                        f"dataset {name!r} is stored with other images: image {row[0]} differs in its {what}{found}. "
+                        f"Give the dataset another name, or leave out what is stored already."
+                    )
+        return labels
+
+    def _write_predictions(self, batch: Batch) -> None:
+        count = len(batch)
+        if batch.predictions is not None:
+            require_categories(batch.predictions, len(self._categories), "prediction", self.images, unknown=False)
+        output = batch.layers.get(self.request.output)
+        if output is None:
+            predicted, confidence, top, probabilities = batch.predictions, None, None, None
+        else:
+            require_finite(output, self.request.output, self.images)
+            predicted, confidence, top, probabilities = predict(output, self.request.output_kind, batch.predictions)
+        columns = {
+            "recording_id": np.full(count, self._recording_id, np.int32),
+            "image": np.arange(self.images, self.images + count, dtype=np.int32),
+            "predicted": predicted.astype(np.int32),
+            "confidence": pa.nulls(count, pa.float64()) if confidence is None else confidence,
+            "top_categories": pa.nulls(count, pa.list_(pa.int32())) if top is None else _lists(top.astype(np.int32)),
+            "top_probabilities": pa.nulls(count, pa.list_(pa.float64())) if top is None else _lists(probabilities),
+        }
+        self._predictions_checksum.update(columns["predicted"].astype("<i4").tobytes())
+        self._insert("stored_prediction", columns)
+
+    # The end.
+
+    def _insert_recording(self) -> None:
+        request = self.request
+        self._connection.execute("update stored_dataset set images = ? where dataset_id = ?", [self.images, self._dataset_id])
+        self._connection.execute(
+            assets.sql("recording/insert_recording.sql"),
+            {
+                "recording_id": self._recording_id,
+                "model_id": self._model_id,
+                "dataset_id": self._dataset_id,
+                "images": self.images,
+                "output_layer_id": self._layer_ids.get(request.output),
+                "output_kind": request.output_kind if request.output in self._layer_ids else None,
+                "weights_checksum": request.weights_checksum,
+                "torch_version": request.torch_version,
+                "deephys_sql_version": VERSION,
+                "arguments": json.dumps(request.arguments),
+                "checksum": self._predictions_checksum.hexdigest(),
+            },
+        )
+        if request.reference or self._row("select reference_dataset_id from stored_model where model_id = ?", self._model_id)[0] is None:
+            self._connection.execute(
+                "update stored_model set reference_dataset_id = ? where model_id = ?", [self._dataset_id, self._model_id]
+            )
+
+    def _row(self, statement: str, *parameters: Any) -> tuple | None:
+        return self._connection.execute(statement, list(parameters)).fetchone()
+
+    def _insert(self, table: str, columns: dict[str, Any]) -> None:
+        rows = pa.table(columns)
+        self._connection.register("incoming", rows)
+        self._connection.execute(f"insert into {table} by name select * from incoming")
+        self._connection.unregister("incoming")
+
+
+def score(connection: duckdb.DuckDBPyConnection, model_id: int) -> None:
+    """Compute what `stored_neuron_score` keeps of a model anew, against its default reference."""
+    connection.execute(assets.sql("recording/delete_scores.sql"), {"model_id": model_id})
+    pairs = connection.execute(assets.sql("recording/select_score_pairs.sql"), {"model_id": model_id}).fetchall()
+    for recording, reference in pairs:
+        connection.execute(assets.sql("recording/insert_scores.sql"), {"recording": recording, "reference": reference})
+
+
+def require_categories(values: np.ndarray, categories: int, what: str, first_image: int, unknown: bool = True) -> None:
+    """Raise `InvalidInputError` for the first label or prediction outside the categories; -1 is unknown."""
+    wrong = (values < (-1 if unknown else 0)) | (values >= categories)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise InvalidInputError(
+            f"{what} of image {first_image + row} is {values[row]}; the {categories} categories are numbered 0 to "
+            f"{categories - 1}{', and -1 or None means unknown' if unknown else ''}."
+        )
+
+
+def _lists(matrix: np.ndarray) -> pa.ListArray:
+    rows, width = matrix.shape
+    return pa.ListArray.from_arrays(pa.array(np.arange(rows + 1, dtype=np.int32) * width), pa.array(matrix.ravel()))
+
+
+def _excerpt(names: Sequence[str], place: int) -> str:
+    shown = ", ".join(repr(name) for name in names[place : place + 3])
+    return f"[{'… ' if place else ''}{shown}{', …' if place + 3 < len(names) else ''}]"

@@ -1,0 +1,347 @@
+"""A store: one DuckDB file, opened, brought up to date, recorded into and asked."""
+
+import contextlib
+import datetime
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from deephys_sql import migrations, query
+from deephys_sql.check import find_problems
+from deephys_sql.errors import (
+    NotAStoreError,
+    QueryError,
+    ReadOnlyError,
+    RecordingInProgressError,
+    StoreFullError,
+    StoreLockedError,
+    StoreNotFoundError,
+    StoreVersionError,
+)
+from deephys_sql.names import require_name
+from deephys_sql.recording.arrays_recording import record_arrays
+from deephys_sql.recording.writer import RecordingRequest, RecordingWriter, score
+
+# Nothing is downloaded without being asked.
+SETTINGS = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+
+
+def open(path: str | os.PathLike, read_only: bool = False) -> "Store":
+    """Open a store, and create it when the file isn't there.
+
+    >>> import deephys_sql as dp, tempfile
+    >>> with dp.open(tempfile.mkdtemp() + "/study.duckdb") as store:
+    ...     store.models().fetchall()
+    []
+
+    One process may have a store open for writing, or any number read-only.
+    Raises `StoreNotFoundError` (read-only, or no such folder), `NotAStoreError`, `StoreLockedError` with the process
+    that has it open, `StoreVersionError` for a store of another version.
+    """
+    return Store(Path(path), read_only=read_only)
+
+
+def migrate(path: str | os.PathLike) -> Path | None:
+    """Upgrade a store made by an older version; return the backup written beside it, None when it was up to date.
+
+    >>> import deephys_sql as dp, tempfile
+    >>> path = tempfile.mkdtemp() + "/study.duckdb"
+    >>> dp.open(path).close()
+    >>> dp.migrate(path) is None
+    True
+
+    Raises what `open` raises.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise StoreNotFoundError(f"there is no file {path} to migrate.")
+    with contextlib.closing(_connect(path, read_only=False)) as connection:
+        todo = migrations.pending(connection, path)
+        if not todo:
+            migrations.refresh_views(connection)
+            return None
+        connection.execute("checkpoint")
+    moment = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+    backup = path.with_name(f"{path.name}.backup-{todo[0].version - 1:04d}-{moment}")
+    with _disk_full_explained(path):
+        shutil.copy2(path, backup)
+    with contextlib.closing(_connect(path, read_only=False)) as connection:
+        migrations.apply(connection, todo)
+    return backup
+
+
+class Store:
+    """An open store; made by `open`. Use it in a `with` statement, or call `close`."""
+
+    def __init__(self, path: Path, *, read_only: bool = False):
+        self.path = path
+        self.read_only = read_only
+        self._writer: RecordingWriter | None = None
+        is_new = not path.exists()
+        if is_new and read_only:
+            raise StoreNotFoundError(f"there is no store at {path} to open read-only. Check the path, or open it without read_only.")
+        self._connection = _connect(path, read_only)
+        try:
+            self._bring_up_to_date(is_new)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Store {str(self.path)!r}{', read-only' if self.read_only else ''}>"
+
+    def close(self) -> None:
+        """Give the file free. A recording in progress is undone."""
+        if self._writer is not None:
+            self._writer.abort()
+            self._writer = None
+        self._connection.close()
+
+    # Asking.
+
+    def sql(self, text: str, /, **parameters: Any) -> duckdb.DuckDBPyRelation:
+        """Run one SQL statement on the store's views, with `$name` parameters.
+
+        >>> import deephys_sql as dp, tempfile
+        >>> store = dp.open(tempfile.mkdtemp() + "/study.duckdb")
+        >>> store.sql("select $x + 1 as y", x=1).fetchall()
+        [(2,)]
+
+        Returns a DuckDB relation: `.fetchall()`, `.df()` (pandas), `.arrow()` (Arrow record batches),
+        `.to_arrow_table()`, `.to_parquet(path)`; each of them runs the statement.
+        Raises `QueryError` with DuckDB's message.
+        """
+        try:
+            return self._connection.cursor().sql(text, params=parameters)
+        except duckdb.Error as error:
+            raise QueryError(str(error)) from error
+
+    def query(self, name: str, /, **parameters: Any) -> duckdb.DuckDBPyRelation:
+        """Run a named query, one of the files in `queries/`; `deephys-sql queries` lists them.
+
+        >>> import deephys_sql as dp, tempfile
+        >>> store = dp.open(tempfile.mkdtemp() + "/study.duckdb")
+        >>> store.query("dataset_accuracy").fetchall()
+        []
+
+        Returns what `sql` returns. Raises `UnknownNameError` for a query, a parameter, or a model, layer or dataset that
+        isn't there, `QueryError` for a parameter of the wrong type.
+        """
+        known = query.available()
+        require_name("query", name, known)
+        text, bound = known[name].bind(parameters)
+        self._require_names(bound)
+        return self.sql(text, **bound)
+
+    def models(self) -> duckdb.DuckDBPyRelation:
+        """The models and their default references."""
+        return self.sql("select * from model order by model")
+
+    def datasets(self) -> duckdb.DuckDBPyRelation:
+        """The datasets and their numbers of images."""
+        return self.sql("select * from dataset order by dataset")
+
+    def layers(self, model: str) -> duckdb.DuckDBPyRelation:
+        """The layers of a model, in the order recorded. Raises `UnknownNameError` for a model that isn't there."""
+        self._require_names({"model": model})
+        return self.sql("select * from layer where model = $model order by position", model=model)
+
+    def recordings(self) -> duckdb.DuckDBPyRelation:
+        """The recordings with their provenance."""
+        return self.sql("select * from recording order by model, not is_reference, dataset")
+
+    def check(self) -> list[str]:
+        """Read everything once and compare it with its checksums and counts; return what is wrong, best nothing.
+
+        >>> import deephys_sql as dp, tempfile
+        >>> dp.open(tempfile.mkdtemp() + "/study.duckdb").check()
+        []
+        """
+        return find_problems(self._connection.cursor())
+
+    # Recording.
+
+    def record(self, model: Any, name: str, dataset: str, **options: Any) -> "ModelRecorder":
+        """Record a torch model, batch by batch: a context manager.
+
+        >>> with store.record(net, "resnet18", "CIFAR-10", layers=["avgpool"], output="fc",
+        ...                   categories=names) as rec:               # doctest: +SKIP
+        ...     for inputs, labels in loader:
+        ...         rec(inputs, labels=labels)
+
+        The options, and what is raised, are those of `deephys_sql.recording.models.ModelRecorder`.
+        """
+        from deephys_sql.recording.models import ModelRecorder
+
+        return ModelRecorder(self, model, name, dataset, **options)
+
+    def add_recording(
+        self,
+        *,
+        model: str,
+        dataset: str,
+        activations: Mapping[str, Any],
+        logits: Any = None,
+        labels: Any = None,
+        categories: Sequence[str] | None = None,
+        images: Any = None,
+        image_metadata: Any = None,
+        predictions: Any = None,
+        reference: bool = False,
+        replace: bool = False,
+        output: str = "output",
+        output_kind: str = "logits",
+        nonlinearity: str | Mapping[str, str] | None = None,
+        pooling: str | Mapping[str, str] | None = None,
+        thumbnail_size: int = 64,
+        thumbnail_format: str = "webp",
+        keep_originals: bool = False,
+        progress: bool = True,
+    ) -> None:
+        """Record activations that you have: arrays, or iterables of arrays, from NumPy or torch.
+
+        >>> import deephys_sql as dp, numpy as np, tempfile
+        >>> store = dp.open(tempfile.mkdtemp() + "/study.duckdb")
+        >>> store.add_recording(
+        ...     model="net", dataset="test", activations={"fc1": np.ones((3, 4))}, logits=np.eye(3),
+        ...     labels=[0, 1, None], categories=["cat", "dog", "owl"], progress=False)
+        >>> store.sql("select * from dataset_accuracy").fetchall()
+        [('net', 'test', 2, 1.0)]
+
+        activations: by layer, images x neurons, kept as float32 with their sign; an iterable gives batches of images,
+            of any size, and is read once.
+        logits: images x categories, stored as the layer `output`; `output_kind` says if they are `logits`, `log_softmax`
+            or `probabilities`.
+        labels: one category id an image; -1 or None where it is not known. Left out for a dataset that is stored.
+        categories: the names, in the order of the ids; left out, those stored with the model or dataset, or numbers.
+        images: images x height x width [x 3], uint8 or floats in 0..1, or a list of PIL images, encoded bytes or paths.
+        image_metadata: a list of dicts, a DataFrame or an Arrow table, a row an image.
+        predictions: category ids that overrule the highest logit; needed without logits.
+        reference: make this dataset the model's default reference; the first dataset recorded is it anyhow.
+        replace: record again what is recorded already.
+        nonlinearity, pooling: what came before the values, for all layers or by layer, kept with the layer.
+        thumbnail_size: longest side in pixels; `thumbnail_format` webp or png; `keep_originals` keeps the whole picture.
+
+        Nothing is written when anything is raised: `InvalidInputError` (shapes, types, ranges), `NotFiniteError`,
+        `RecordingExistsError`, `CategoriesDifferError`, `DatasetDiffersError`, `ModelDiffersError`, `StoreFullError`.
+        Source: Sarkar et al., "Deephys", section 2.
+        """
+        record_arrays(**{name: value for name, value in locals().items() if name != "self"}, store=self)
+
+    def set_reference(self, model: str, dataset: str) -> None:
+        """Make a recorded dataset the default reference of a model, and compute its scores anew.
+
+        Raises `UnknownNameError` when the model was not recorded on the dataset.
+        """
+        self._require_writable("set a reference")
+        self._require_names({"model": model})
+        rows = self.sql("select dataset from recording where model = $model", model=model).fetchall()
+        require_name(f"recording of model {model!r} on dataset", dataset, [row[0] for row in rows])
+        with migrations.transaction(self._connection):
+            self._connection.execute(
+                "update stored_model set reference_dataset_id = (select dataset_id from stored_dataset where name = ?) where name = ?",
+                [dataset, model],
+            )
+            (model_id,) = self._connection.execute("select model_id from stored_model where name = ?", [model]).fetchone()
+            score(self._connection, model_id)
+
+    @contextlib.contextmanager
+    def writing(self, request: RecordingRequest) -> Iterator[RecordingWriter]:
+        """Give a writer for one recording: committed at the end of the block, undone when anything is raised."""
+        self._require_writable("record")
+        with _disk_full_explained(self.path):
+            self._writer = RecordingWriter(self._connection, request)
+            try:
+                yield self._writer
+                self._writer.finish()
+            except BaseException:
+                self._writer.abort()
+                raise
+            finally:
+                self._writer = None
+
+    # Opening.
+
+    def _bring_up_to_date(self, is_new: bool) -> None:
+        todo = migrations.pending(self._connection, self.path)
+        if todo and not is_new and (self.read_only or todo != migrations.available()):
+            raise StoreVersionError(
+                f"{self.path} has an older schema: {len(todo)} migrations from {todo[0].name!r} on are to be applied. "
+                f"Run `deephys-sql migrate {self.path}`; it writes a backup beside the file first."
+            )
+        if not self.read_only:
+            migrations.apply(self._connection, todo)
+
+    def _require_writable(self, action: str) -> None:
+        if self.read_only:
+            raise ReadOnlyError(f"can't {action}: {self.path} was opened read-only. Open it with deephys_sql.open(path).")
+        if self._writer is not None:
+            raise RecordingInProgressError(
+                f"can't {action}: model {self._writer.request.model!r} is being recorded on {self._writer.request.dataset!r}. "
+                f"Finish that `with` block first, or use another store."
+            )
+
+    def _require_names(self, parameters: Mapping[str, Any]) -> None:
+        """Check parameters called model, layer, dataset or reference against what is stored."""
+        for parameter, view in (("model", "model"), ("layer", "layer"), ("dataset", "dataset"), ("reference", "dataset")):
+            if parameters.get(parameter) is not None:
+                rows = self.sql(f"select distinct {view} from {view} order by 1").fetchall()
+                require_name(parameter, parameters[parameter], [row[0] for row in rows])
+
+
+def _connect(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
+    if not path.parent.is_dir():
+        raise StoreNotFoundError(f"there is no folder {path.parent} to hold {path.name}. Make it first, or check the path.")
+    if path.exists():
+        _require_duckdb_file(path)
+    try:
+        return duckdb.connect(str(path), read_only=read_only, config=SETTINGS)
+    except duckdb.ConnectionException as error:
+        raise StoreLockedError(
+            f"{path} is open in this process already (process {os.getpid()}), with another read_only. Close that store first."
+        ) from error
+    except duckdb.IOException as error:
+        if holder := re.search(r"Conflicting lock is held in (.+?) \(PID (\d+)\)", str(error)):
+            raise StoreLockedError(
+                f"{path} is open {'for writing ' if read_only else ''}in process {holder[2]} ({holder[1]}). "
+                f"Close it there, or work on a copy of the file."
+            ) from error
+        if "Could not set lock" in str(error):
+            raise StoreLockedError(f"{path} is open in another process. Close it there, or work on a copy.") from error
+        raise NotAStoreError(f"{path} can't be opened as a store: {error}") from error
+    except duckdb.Error as error:
+        raise NotAStoreError(f"{path} can't be opened as a store: {error}") from error
+
+
+def _require_duckdb_file(path: Path) -> None:
+    if path.is_dir():
+        raise NotAStoreError(f"{path} is a folder; a store is a file, such as {path / 'study.duckdb'}.")
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[8:12] != b"DUCK":
+        raise NotAStoreError(f"{path} is not a DuckDB database, so it is no store. Give the path of a store, or of a file that isn't there yet.")
+
+
+@contextlib.contextmanager
+def _disk_full_explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (duckdb.Error, OSError) as error:
+        if re.search(r"No space left|File too large|[Qq]uota exceeded|not enough (disk )?space", str(error)):
+            free = shutil.disk_usage(path.parent).free
+            raise StoreFullError(
+                f"no room to write {path}: {free / 1e9:.1f} GB are free on its disk. What was being written is undone; make "
+                f"room, and open the store again."
+            ) from error
+        raise

@@ -1,0 +1,68 @@
+-- A sentence for every count that is not what it should be.
+with recording as (
+    select
+        r.recording_id,
+        r.dataset_id,
+        m.name || ' on ' || d.name as title,
+        r.images,
+        d.images as dataset_images
+    from stored_recording as r
+    join stored_model as m using (model_id)
+    join stored_dataset as d using (dataset_id)
+),
+counted as (
+    select
+        r.title,
+        'predictions' as what,
+        r.images as expected,
+        (select count(*) from stored_prediction as p where p.recording_id = r.recording_id) as found
+    from recording as r
+    union all
+    select
+        r.title,
+        'images of the dataset',
+        r.images,
+        r.dataset_images
+    from recording as r
+    union all
+    select
+        r.title,
+        'rows of images',
+        r.images,
+        (select count(distinct i.image) from stored_image as i where i.dataset_id = r.dataset_id)
+    from recording as r
+    union all
+    select
+        r.title || ', layer ' || l.name,
+        'summaries of neurons',
+        l.neurons,
+        (
+            select count(*)
+            from stored_neuron_summary as s
+            where s.recording_id = r.recording_id
+                and s.layer_id = l.layer_id
+        )
+    from recording as r
+    join stored_recorded_layer as k using (recording_id)
+    join stored_layer as l using (layer_id)
+)
+select title || ': ' || found || ' ' || what || ' instead of ' || expected || '.'
+from counted
+where found != expected
+union all
+select 'rows of ' || t.what || ' belong to no recording: ' || t.count || '.'
+from (
+    select 'stored_activation' as what, count(*) as count
+    from stored_activation
+    where recording_id not in (select recording_id from stored_recording)
+    union all
+    select 'stored_prediction', count(*)
+    from stored_prediction
+    where recording_id not in (select recording_id from stored_recording)
+    union all
+    select 'stored_image', count(*)
+    from stored_image
+    where dataset_id not in (select dataset_id from stored_recording)
+) as t
+where t.count > 0
+order by 1

@@ -1,0 +1,88 @@
+-- title: What is in the store
+-- Models, layers, datasets, categories and recordings, by their names.
+
+create view model as
+select
+    m.name as model,
+    d.name as reference,
+    m.category_list_id as category_list
+from stored_model as m
+left join stored_dataset as d on d.dataset_id = m.reference_dataset_id;
+comment on view model is 'One set of weights (a checkpoint), and its default reference.';
+comment on column model.model is 'Name of the model.';
+comment on column model.reference is 'The dataset that its responses are measured against unless a query names another.';
+comment on column model.category_list is 'Number of the list of categories that it predicts.';
+
+create view layer as
+select
+    m.name as model,
+    l.name as layer,
+    l.neurons,
+    l.position,
+    l.nonlinearity,
+    l.pooling
+from stored_layer as l
+join stored_model as m using (model_id);
+comment on view layer is 'A named output of a model: a matrix images x neurons.';
+comment on column layer.model is 'Name of the model.';
+comment on column layer.layer is 'Name of the layer.';
+comment on column layer.neurons is 'Number of neurons, numbered from 0.';
+comment on column layer.position is 'Place among the layers of the model, in the order first recorded.';
+comment on column layer.nonlinearity is 'The non-linearity that the values came out of; NULL when it is not known.';
+comment on column layer.pooling is 'How a feature map or tokens became one number a neuron; NULL when nothing was pooled.';
+
+create view category as
+select
+    c.category_list_id as category_list,
+    c.category,
+    c.name as category_name
+from stored_category as c;
+comment on view category is 'The categories that labels and predictions speak of.';
+comment on column category.category_list is 'Number of the list; models and datasets that are compared share one.';
+comment on column category.category is 'Id of the category, from 0.';
+comment on column category.category_name is 'Its name.';
+
+create view dataset as
+select
+    d.name as dataset,
+    d.images,
+    d.category_list_id as category_list
+from stored_dataset as d;
+comment on view dataset is 'An ordered set of images.';
+comment on column dataset.dataset is 'Name of the dataset.';
+comment on column dataset.images is 'Number of images, numbered from 0.';
+comment on column dataset.category_list is 'Number of the list of categories that its labels are from.';
+
+create view recording as
+select
+    m.name as model,
+    d.name as dataset,
+    r.dataset_id = m.reference_dataset_id as is_reference,
+    r.status,
+    r.recorded_at,
+    r.images,
+    o.name as output_layer,
+    r.output_kind,
+    r.weights_checksum,
+    r.torch_version,
+    r.deephys_sql_version,
+    r.arguments,
+    r.checksum
+from stored_recording as r
+join stored_model as m using (model_id)
+join stored_dataset as d using (dataset_id)
+left join stored_layer as o on o.layer_id = r.output_layer_id;
+comment on view recording is 'What one model did on one dataset, with its provenance.';
+comment on column recording.model is 'Name of the model.';
+comment on column recording.dataset is 'Name of the dataset.';
+comment on column recording.is_reference is 'Whether the dataset is the model''s default reference.';
+comment on column recording.status is 'Always complete: a recording becomes visible in one transaction.';
+comment on column recording.recorded_at is 'When it was recorded, in UTC.';
+comment on column recording.images is 'Number of images.';
+comment on column recording.output_layer is 'The layer that predictions were read from; NULL when they were given without an output.';
+comment on column recording.output_kind is 'What the output holds: logits, log_softmax or probabilities.';
+comment on column recording.weights_checksum is 'SHA-256 of the model''s parameters and buffers; NULL when recorded from arrays.';
+comment on column recording.torch_version is 'Version of torch that ran the model; NULL when recorded from arrays.';
+comment on column recording.deephys_sql_version is 'Version of this package that wrote the recording.';
+comment on column recording.arguments is 'The arguments of the call that recorded, a JSON object.';
+comment on column recording.checksum is 'SHA-256 over what was written.';

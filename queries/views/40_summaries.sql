@@ -1,0 +1,129 @@
+-- title: Summaries kept with each recording
+-- Distribution, top images and category responses of every neuron.
+
+create view neuron_summary as
+select
+    m.name as model,
+    l.name as layer,
+    s.neuron,
+    d.name as dataset,
+    s.images,
+    s.min,
+    s.max,
+    s.mean,
+    s.std,
+    s.q01,
+    s.q05,
+    s.q25,
+    s.q50,
+    s.q75,
+    s.q95,
+    s.q99,
+    s.share_positive,
+    x.maximum = 0 as silent_in_reference
+from stored_neuron_summary as s
+join stored_recording as r using (recording_id)
+join stored_layer as l using (layer_id)
+join stored_model as m on m.model_id = r.model_id
+join stored_dataset as d on d.dataset_id = r.dataset_id
+left join reference_maximum as x
+    on x.layer_id = s.layer_id
+    and x.neuron = s.neuron;
+comment on view neuron_summary is 'The distribution of a neuron''s activations over a dataset.';
+comment on column neuron_summary.model is 'Name of the model.';
+comment on column neuron_summary.layer is 'Name of the layer.';
+comment on column neuron_summary.neuron is 'Number of the neuron, from 0.';
+comment on column neuron_summary.dataset is 'Name of the dataset.';
+comment on column neuron_summary.images is 'Number of images.';
+comment on column neuron_summary.min is 'Smallest activation.';
+comment on column neuron_summary.max is 'Largest activation.';
+comment on column neuron_summary.mean is 'Mean activation, sign kept.';
+comment on column neuron_summary.std is 'Population standard deviation.';
+comment on column neuron_summary.q01 is 'Quantile .01 of the activations, interpolated linearly.';
+comment on column neuron_summary.q05 is 'Quantile .05.';
+comment on column neuron_summary.q25 is 'Quantile .25.';
+comment on column neuron_summary.q50 is 'Median.';
+comment on column neuron_summary.q75 is 'Quantile .75.';
+comment on column neuron_summary.q95 is 'Quantile .95.';
+comment on column neuron_summary.q99 is 'Quantile .99.';
+comment on column neuron_summary.share_positive is 'Share of the images with a positive activation, 0..1.';
+comment on column neuron_summary.silent_in_reference is 'Whether no image of the default reference activates the neuron; NULL when the reference lacks the layer.';
+
+create view top_image as
+select
+    m.name as model,
+    l.name as layer,
+    t.neuron,
+    d.name as dataset,
+    t.rank,
+    t.image,
+    t.value,
+    t.value / nullif(x.maximum, 0) as response,
+    i.label,
+    lc.name as label_name,
+    p.predicted,
+    pc.name as predicted_name
+from stored_top_image as t
+join stored_recording as r using (recording_id)
+join stored_layer as l using (layer_id)
+join stored_model as m on m.model_id = r.model_id
+join stored_dataset as d on d.dataset_id = r.dataset_id
+join stored_image as i
+    on i.dataset_id = r.dataset_id
+    and i.image = t.image
+join stored_prediction as p
+    on p.recording_id = t.recording_id
+    and p.image = t.image
+join stored_category as pc
+    on pc.category_list_id = m.category_list_id
+    and pc.category = p.predicted
+left join stored_category as lc
+    on lc.category_list_id = m.category_list_id
+    and lc.category = i.label
+left join reference_maximum as x
+    on x.layer_id = t.layer_id
+    and x.neuron = t.neuron;
+comment on view top_image is 'The 100 images that activate a neuron most, positive activations only.';
+comment on column top_image.model is 'Name of the model.';
+comment on column top_image.layer is 'Name of the layer.';
+comment on column top_image.neuron is 'Number of the neuron, from 0.';
+comment on column top_image.dataset is 'Name of the dataset.';
+comment on column top_image.rank is '1..100: activation descending, then image ascending.';
+comment on column top_image.image is 'Number of the image.';
+comment on column top_image.value is 'Activation.';
+comment on column top_image.response is 'Activation divided by the largest in the default reference; NULL when the neuron is silent there.';
+comment on column top_image.label is 'Ground-truth category id; NULL when unknown.';
+comment on column top_image.label_name is 'Name of the ground-truth category.';
+comment on column top_image.predicted is 'Predicted category id.';
+comment on column top_image.predicted_name is 'Name of the predicted category.';
+
+create view category_response as
+select
+    m.name as model,
+    l.name as layer,
+    s.neuron,
+    d.name as dataset,
+    s.category,
+    c.name as category_name,
+    s.images,
+    s.response_sum / s.images / nullif(x.maximum, 0) as response
+from stored_category_response as s
+join stored_recording as r using (recording_id)
+join stored_layer as l using (layer_id)
+join stored_model as m on m.model_id = r.model_id
+join stored_dataset as d on d.dataset_id = r.dataset_id
+join stored_category as c
+    on c.category_list_id = m.category_list_id
+    and c.category = s.category
+left join reference_maximum as x
+    on x.layer_id = s.layer_id
+    and x.neuron = s.neuron;
+comment on view category_response is 'Mean normalised response of a neuron over the images of a category; categories without images have no row.';
+comment on column category_response.model is 'Name of the model.';
+comment on column category_response.layer is 'Name of the layer.';
+comment on column category_response.neuron is 'Number of the neuron, from 0.';
+comment on column category_response.dataset is 'Name of the dataset.';
+comment on column category_response.category is 'Category id of the images'' label.';
+comment on column category_response.category_name is 'Name of the category.';
+comment on column category_response.images is 'Number of images behind the mean.';
+comment on column category_response.response is 'Mean of max(activation, 0), divided by the largest response in the default reference; NULL when the neuron is silent there.';
