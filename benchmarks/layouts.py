@@ -247,7 +247,10 @@ class Clock:
 
 
 class Appender:
-    """Inserts whole row groups: a group filled by two statements is written twice to the file."""
+    """Inserts whole row groups from contiguous arrays.
+
+    Without either, A16 left a third of its file as free blocks (1.5 bytes an activation).
+    """
 
     def __init__(self, con: duckdb.DuckDBPyConnection, target: str, row_group: int) -> None:
         self.con, self.target, self.row_group = con, target, row_group

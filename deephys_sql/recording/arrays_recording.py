@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,7 +53,7 @@ def record_arrays(
         sources[output] = logits
     labels = None if labels is None else as_labels(labels)
     predictions = None if predictions is None else as_labels(predictions, "prediction")
-    metadata = None if image_metadata is None else as_metadata(image_metadata)
+    metadata = None if image_metadata is None else as_json(as_records(image_metadata))
     if images is not None:
         require_pictures(images)
     total = _require_one_count(sources, {"labels": labels, "predictions": predictions, "images": images, "image_metadata": metadata})
@@ -131,32 +131,45 @@ def as_labels(values: Any, what: str = "label") -> np.ndarray:
     return array.astype(np.int64)
 
 
-def as_metadata(values: Any) -> list[str]:
-    """Return each image's fields as a JSON object, from a list of dicts, a DataFrame or an Arrow table.
+def as_records(values: Any) -> list[Mapping[str, Any]]:
+    """Return a row of fields an image, from a list of dicts, a DataFrame or an Arrow table.
 
-    >>> as_metadata([{"camera": 3, "blur": float("nan")}])
-    ['{"camera": 3, "blur": null}']
+    >>> as_records([{"camera": 3}])
+    [{'camera': 3}]
     """
     if hasattr(values, "to_pylist"):
         values = values.to_pylist()
     elif hasattr(values, "to_dict"):
         values = values.to_dict("records")
     if isinstance(values, Mapping | str) or not isinstance(values, Sequence):
-        raise InvalidInputError(f"image_metadata must be a list of dicts, a DataFrame or an Arrow table; got {type(values).__name__}.")
+        raise InvalidInputError(f"image metadata must be a list of dicts, a DataFrame or an Arrow table; got {type(values).__name__}.")
     for image, fields in enumerate(values):
         if not isinstance(fields, Mapping):
-            raise InvalidInputError(f"image_metadata of image {image} must be a dict of fields; got {type(fields).__name__}.")
-    return [json.dumps(_plain(fields), default=str) for fields in values]
+            raise InvalidInputError(f"metadata of image {image} must be a dict of fields; got {type(fields).__name__}.")
+    return list(values)
 
 
-def by_layer(value: Any, layers: Mapping[str, Any] | Sequence[str], what: str) -> dict[str, Any]:
-    """Spread one value over all layers, or check that a dict's keys are layers."""
+def as_json(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return each image's fields as a JSON object.
+
+    >>> as_json([{"camera": 3, "blur": float("nan")}])
+    ['{"camera": 3, "blur": null}']
+    """
+    return [json.dumps(_plain(fields), default=str) for fields in records]
+
+
+def by_layer(value: Any, layers: Collection[str], what: str, default: Any = None) -> dict[str, Any]:
+    """Spread one value over all layers, or complete a dict with the default.
+
+    >>> by_layer({"fc": "mean"}, ["conv", "fc"], "pooling", default="max")
+    {'conv': 'max', 'fc': 'mean'}
+    """
     if not isinstance(value, Mapping):
         return dict.fromkeys(layers, value)
     for name in value:
         if name not in layers:
             raise InvalidInputError(f"{what} is given for layer {name!r}, and the layers recorded are {list(layers)}.")
-    return dict(value)
+    return {layer: value.get(layer, default) for layer in layers}
 
 
 def _plain(value: Any) -> Any:

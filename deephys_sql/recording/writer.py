@@ -90,6 +90,15 @@ class Batch:
     def __len__(self) -> int:
         return len(next(iter(self.layers.values())))
 
+    def require_one_count(self) -> None:
+        """Raise `InvalidInputError` unless everything is given for the same number of images."""
+        counts = {f"layer {name!r}": len(matrix) for name, matrix in self.layers.items()}
+        others = {"labels": self.labels, "predictions": self.predictions, "images": self.pictures, "metadata": self.metadata}
+        counts |= {what: len(values) for what, values in others.items() if values is not None}
+        if len(set(counts.values())) > 1:
+            found = ", ".join(f"{what}: {count}" for what, count in counts.items())
+            raise InvalidInputError(f"a batch must have one of everything an image; got {found}.")
+
 
 class RecordingWriter:
     """Writes the batches of one recording; `finish` makes it visible, `abort` leaves the store as it was."""
@@ -112,6 +121,7 @@ class RecordingWriter:
 
     def add(self, batch: Batch) -> None:
         """Write the next images. Raises errors of the input; call `abort` then."""
+        batch.require_one_count()
         if not len(batch):
             return
         if not self._layers:

@@ -1,0 +1,253 @@
+"""Records a torch model while it runs: `layers`, `ModelRecorder` and the loop `record`."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tqdm.auto import tqdm
+
+from deephys_sql.errors import InvalidInputError
+from deephys_sql.recording.arrays import is_whole
+from deephys_sql.recording.arrays_recording import as_json, as_labels, as_records, by_layer
+from deephys_sql.recording.hooks import (
+    Capture,
+    Layer,
+    describe,
+    evaluating,
+    first_tensor,
+    forward,
+    nonlinearity as nonlinearity_of,
+    torch,
+    weights_checksum,
+)
+from deephys_sql.recording.pictures import Encoder
+from deephys_sql.recording.writer import Batch, RecordingRequest, RecordingWriter
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from deephys_sql.store import Store
+
+RETURNED = "output"  # the layer that holds what the model returns, when no module is named
+
+
+def layers(model: "nn.Module", example_input: Any) -> list[Layer]:
+    """List the layers that can be recorded, in the order in which they run, with the shapes they give out.
+
+    >>> import torch
+    >>> net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())
+    >>> [str(layer) for layer in layers(net, torch.zeros(2, 4))]
+    ['0  Linear  2 x 3', '1  ReLU  2 x 3']
+
+    example_input: what the model is called with: a tensor, a tuple of arguments or a dict of named ones.
+    Layers that run more than once in a forward pass are left out, and so is the model itself.
+    """
+    found: dict[str, list[Layer]] = {}
+
+    def hook(name: str) -> Callable:
+        def note(module: "nn.Module", inputs: Any, output: Any) -> None:
+            values = first_tensor(output)
+            shape = () if values is None else tuple(values.shape)
+            found.setdefault(name, []).append(Layer(name, type(module).__name__, shape))
+
+        return note
+
+    handles = [module.register_forward_hook(hook(name)) for name, module in model.named_modules() if name]
+    try:
+        with evaluating(model):
+            forward(model, example_input)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [runs[0] for runs in found.values() if len(runs) == 1 and len(runs[0].shape) >= 2]
+
+
+class ModelRecorder:
+    """Runs a model on batches and records chosen layers; made by `Store.record`.
+
+    >>> with store.record(net, "resnet18", "CIFAR-10", layers=["avgpool"], output="fc") as rec:  # doctest: +SKIP
+    ...     for inputs, labels in loader:
+    ...         rec(inputs, labels=labels)
+
+    model: any `torch.nn.Module`, on any device; it runs in evaluation mode without gradients, and is left as it was.
+    name, dataset: what the model (one set of weights) and the set of images are called in the store.
+    layers: names of modules, as `deephys_sql.layers` lists them.
+    output: the module that gives the logits; None takes what the model returns, stored as the layer `output`.
+    output_kind: what the output holds: `logits`, `log_softmax` or `probabilities`.
+    categories: names in the order of the outputs; left out, those stored, or numbers.
+    pooling: how feature maps (images x channels x height x width) and tokens (images x tokens x dimensions) become one
+        value a neuron: `max` (default), `mean`, `first` (token) or `flatten`; one for all, or a dict by layer.
+    nonlinearity: what the values came out of, when the module does not tell; one for all, or a dict by layer.
+    reference, replace, thumbnail_size, thumbnail_format, keep_originals: as in `Store.add_recording`.
+
+    Raises what `Store.add_recording` raises, and `UnknownNameError` for a layer that isn't there, with the nearest.
+    """
+
+    _writer: RecordingWriter | None = None
+
+    def __init__(
+        self,
+        store: "Store",
+        model: "nn.Module",
+        name: str,
+        dataset: str,
+        *,
+        layers: Sequence[str],
+        output: str | None = None,
+        output_kind: str = "logits",
+        categories: Sequence[str] | None = None,
+        pooling: str | Mapping[str, str] = "max",
+        nonlinearity: str | Mapping[str, str] | None = None,
+        reference: bool = False,
+        replace: bool = False,
+        thumbnail_size: int = 64,
+        thumbnail_format: str = "webp",
+        keep_originals: bool = False,
+    ):
+        self._store = store
+        self._model = model
+        self._output = output
+        hooked = [layer for layer in dict.fromkeys([*layers, output]) if layer is not None]
+        self._capture = Capture(model, hooked, by_layer(pooling, hooked, "pooling", default="max"))
+        modules = dict(model.named_modules())
+        given = by_layer(nonlinearity, hooked, "nonlinearity")
+        self._request = RecordingRequest(
+            model=name,
+            dataset=dataset,
+            layers=hooked,
+            categories=categories,
+            output=RETURNED if output is None else output,
+            output_kind=output_kind,
+            nonlinearity={layer: given.get(layer) or nonlinearity_of(modules[layer]) for layer in hooked},
+            pooling=self._capture.pooled,
+            reference=reference,
+            replace=replace,
+            encoder=Encoder(thumbnail_size, thumbnail_format, keep_originals),
+            torch_version=torch.__version__,
+            arguments={
+                "call": "record",
+                "layers": list(layers),
+                "output": output,
+                "output_kind": output_kind,
+                "pooling": pooling if isinstance(pooling, str) else dict(pooling),
+                "reference": reference,
+                "replace": replace,
+                "thumbnail_size": thumbnail_size,
+                "thumbnail_format": thumbnail_format,
+                "keep_originals": keep_originals,
+            },
+        )
+        if output is None and RETURNED in hooked:
+            raise InvalidInputError(
+                f"layer {RETURNED!r} is recorded, and what the model returns would be stored under that name: pass output={RETURNED!r} "
+                f"if that module gives the logits."
+            )
+
+    def __enter__(self) -> "ModelRecorder":
+        request = dataclasses.replace(self._request, weights_checksum=weights_checksum(self._model))
+        self._writing = self._store.writing(request)
+        self._writer = self._writing.__enter__()
+        return self
+
+    def __exit__(self, *raised) -> None:
+        self._writer = None
+        self._writing.__exit__(*raised)
+
+    def __call__(self, inputs: Any, *, labels: Any = None, images: Any = None, metadata: Any = None) -> Any:
+        """Run the model on a batch, record it, and return what the model returned.
+
+        inputs: a tensor, a tuple of arguments or a dict of named ones; moved to the model's device.
+        labels: one category id an image, -1 or None where unknown. images, metadata: as in `Store.add_recording`, of this
+        batch.
+        """
+        if self._writer is None:
+            raise InvalidInputError("record batches inside the block: `with store.record(...) as rec: rec(inputs)`.")
+        with self._capture, evaluating(self._model):
+            returned = forward(self._model, inputs)
+            matrices = self._capture.take()
+        if self._output is None:
+            matrices[RETURNED] = _logits(returned)
+        batch = Batch(
+            matrices,
+            labels=None if labels is None else as_labels(labels),
+            pictures=None if images is None else self._request.encoder.encode_all(images, self._writer.images),
+            metadata=None if metadata is None else as_json(as_records(metadata)),
+        )
+        self._writer.add(batch)
+        return returned
+
+
+def record(
+    model: "nn.Module",
+    loader: Iterable[Any],
+    *,
+    store: "Store | str | os.PathLike",
+    name: str,
+    dataset: str,
+    layers: Sequence[str],
+    images: Any = None,
+    metadata: Any = None,
+    progress: bool = True,
+    **options: Any,
+) -> None:
+    """Record a torch model on every batch of a loader, with a progress bar.
+
+    >>> import deephys_sql as dp
+    >>> dp.record(net, loader, store="study.duckdb", name="resnet18", dataset="CIFAR-10",
+    ...           layers=["avgpool"], output="fc", categories=names, images="inputs")  # doctest: +SKIP
+
+    loader: gives inputs, or pairs (inputs, labels); a `torch.utils.data.DataLoader`, not shuffled, or any iterable.
+    store: an open store, or a path.
+    images: the pictures: "inputs" when the inputs are images x channels x height x width in 0..1; a function from the inputs
+        to images x height x width [x 3]; or all of them: an array, or a list of PIL images, encoded bytes or paths.
+    metadata: a list of dicts, a DataFrame or an Arrow table, a row an image.
+    options: those of `Store.record`: output, categories, pooling, reference, replace, ...
+    """
+    if not hasattr(store, "record"):
+        from deephys_sql.store import open
+
+        with open(store) as opened:
+            return record(
+                model, loader, store=opened, name=name, dataset=dataset, layers=layers, images=images, metadata=metadata,
+                progress=progress, **options,
+            )  # fmt: skip
+    records = None if metadata is None else as_records(metadata)
+    done = 0
+    with (
+        store.record(model, name, dataset, layers=layers, **options) as rec,
+        tqdm(loader, desc=f"{name} on {dataset}", unit=" batches", disable=None if progress else True) as batches,
+    ):
+        for batch in batches:
+            inputs, labels = batch if isinstance(batch, list | tuple) and len(batch) == 2 else (batch, None)
+            count = len(first_tensor(inputs))
+            end = done + count
+            rec(
+                inputs,
+                labels=labels,
+                images=_pictures(images, inputs, done, end),
+                metadata=None if records is None else records[done:end],
+            )
+            done = end
+        for what, values in (("images", images), ("rows of metadata", records)):
+            if isinstance(values, Sequence) and not isinstance(values, str) or is_whole(values):
+                if len(values) != done:
+                    raise InvalidInputError(f"the loader ended after {done} images, and {len(values)} {what} were given.")
+
+
+def _pictures(images: Any, inputs: Any, start: int, end: int) -> Any:
+    """Return the pictures of a batch, from what `record` was given as images."""
+    if images == "inputs" if isinstance(images, str) else callable(images):
+        pixels = first_tensor(inputs)
+        return images(pixels) if callable(images) else pixels.detach().float().movedim(1, -1).cpu()
+    return None if images is None else images[start:end]
+
+
+def _logits(returned: Any) -> Any:
+    logits = first_tensor(returned)
+    if logits is None or logits.ndim != 2:
+        raise InvalidInputError(
+            f"the model returns {describe(returned)}; logits, images x categories, are needed. Name the module that gives "
+            f"them: output='fc'."
+        )
+    return logits.detach().float().cpu().numpy()
