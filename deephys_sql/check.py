@@ -8,31 +8,32 @@ import numpy as np
 from deephys_sql import assets
 from deephys_sql.recording.layer_writer import block_images
 
+COPIES = ("stored_activation", "stored_image_activation")
+
 
 def find_problems(connection: duckdb.DuckDBPyConnection) -> list[str]:
     """Return a sentence for everything that is wrong; reads one block of activations at a time."""
     problems = [row[0] for row in connection.execute(assets.sql("store/find_problems.sql")).fetchall()]
-    for layer in connection.execute(assets.sql("store/select_recorded_layers.sql")).fetchall():
-        problems += _layer_problems(connection, *layer)
+    layers = connection.execute(assets.sql("store/select_recorded_layers.sql")).fetchall()
+    for recording_id, layer_id, title, images, neurons, checksum in layers:
+        for copy in COPIES:
+            ids = {"copy": copy, "recording_id": recording_id, "layer_id": layer_id, "neurons": neurons}
+            if _checksum(connection, ids, images) != checksum:
+                problems.append(f"{title}: the activations in {copy} are not those that were written (their checksum differs).")
     return problems
 
 
-def _layer_problems(
-    connection: duckdb.DuckDBPyConnection, recording_id: int, layer_id: int, title: str, images: int, neurons: int, stored: str
-) -> list[str]:
+def _checksum(connection: duckdb.DuckDBPyConnection, ids: dict[str, str | int], images: int) -> str | None:
+    """Return the SHA-256 of one copy of a layer's activations, image after image; None when some are missing."""
     checksum = hashlib.sha256()
+    neurons = ids["neurons"]
     step = block_images(neurons)
     for first in range(0, images, step):
         end = min(first + step, images)
-        rows = connection.execute(
-            assets.sql("store/select_block.sql"),
-            {"recording_id": recording_id, "layer_id": layer_id, "first": first, "end": end},
-        ).fetchnumpy()
-        block = np.full((end - first, neurons), np.nan, np.float32)
-        if len(rows["value"]) != block.size or not (rows["neuron"] < neurons).all():
-            return [f"{title}: images {first} to {end - 1} have {len(rows['value'])} activations instead of {block.size}."]
+        rows = connection.execute(assets.sql("store/select_block.sql"), ids | {"first": first, "end": end}).fetchnumpy()
+        if len(rows["value"]) != (end - first) * neurons or rows["neuron"].max() >= neurons:
+            return None
+        block = np.full((end - first, neurons), np.nan, "<f4")
         block[rows["image"] - first, rows["neuron"]] = rows["value"]
-        checksum.update(np.ascontiguousarray(block, "<f4"))
-    if checksum.hexdigest() != stored:
-        return [f"{title}: the activations are not those that were written (their checksum differs)."]
-    return []
+        checksum.update(block)
+    return checksum.hexdigest()

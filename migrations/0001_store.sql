@@ -208,6 +208,10 @@ create table stored_neuron_score (
 );
 comment on table stored_neuron_score is 'The scores of each recording against its model''s default reference, kept so that they are read and not computed.';
 
+-- Activations are kept twice. stored_activation answers questions about neurons, and any question that somebody asks of
+-- the view `activation`, as a plain table: blocks of 2,048 images, in a block neuron after neuron, so that both neurons
+-- and images skip most row groups. stored_image_activation answers questions about sets of images.
+
 create table stored_activation (
     recording_id integer not null,
     layer_id integer not null,
@@ -215,4 +219,15 @@ create table stored_activation (
     image integer not null,
     value float not null
 );
-comment on table stored_activation is 'One row an activation, in blocks of 2,048 images, each neuron after neuron.';
+comment on table stored_activation is 'One row an activation, in blocks of 2,048 images, in a block neuron after neuron.';
+
+create table stored_image_activation (
+    recording_id integer not null,
+    layer_id integer not null,
+    image integer not null,
+    piece integer not null,
+    values float[16] not null
+);
+comment on table stored_image_activation is 'The same activations image after image, 16 neurons a row.';
+comment on column stored_image_activation.piece is 'Which 16 neurons: 0 for neurons 0 to 15, 1 for 16 to 31, and so on.';
+comment on column stored_image_activation.values is 'Their activations; zeros where the layer has no more neurons.';

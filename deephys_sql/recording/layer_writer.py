@@ -13,6 +13,8 @@ from deephys_sql.recording.summary import LayerSummary
 BLOCK_IMAGES = 2048
 BLOCK_VALUES = 2**25  # of a block in memory: 128 MB of float32
 QUANTILE_VALUES = 2**23  # read at once for exact quantiles: 64 MB of float64
+ROW_GROUP = 122_880  # rows that DuckDB keeps and compresses together
+WIDTH = 16  # neurons in a row of stored_image_activation
 
 
 def block_images(neurons: int) -> int:
@@ -29,6 +31,35 @@ def block_images(neurons: int) -> int:
     return images
 
 
+class Appender:
+    """Inserts rows in whole row groups: DuckDB would write the others again, and leave the space free in the file."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, statement: str, parameters: dict[str, int]):
+        self._connection = connection
+        self._statement = statement
+        self._parameters = parameters
+        self._waiting: pa.Table | None = None
+
+    def add(self, columns: dict[str, Any]) -> None:
+        rows = pa.table(columns)
+        if self._waiting is not None:
+            rows = pa.concat_tables([self._waiting, rows])
+        whole = len(rows) // ROW_GROUP * ROW_GROUP
+        self._waiting = rows.slice(whole).combine_chunks()  # a copy, so that what is inserted is not kept
+        self._insert(rows.slice(0, whole))
+
+    def flush(self) -> None:
+        if self._waiting is not None:
+            self._insert(self._waiting)
+        self._waiting = None
+
+    def _insert(self, rows: pa.Table) -> None:
+        if len(rows):
+            self._connection.register("incoming", rows.combine_chunks())
+            self._connection.execute(self._statement, self._parameters)
+            self._connection.unregister("incoming")
+
+
 class LayerWriter:
     """Gathers rows into blocks and writes each block; `finish` writes the summaries and returns the checksum."""
 
@@ -42,6 +73,8 @@ class LayerWriter:
         self._block = np.empty((size, neurons), np.float32)
         self._labels = np.empty(size, np.int64)
         self._filled = 0
+        self._by_neuron = self._appender(assets.sql("recording/insert_activation.sql"))
+        self._by_image = self._appender(assets.sql("recording/insert_image_activation.sql"))
 
     def add(self, matrix: np.ndarray, labels: np.ndarray) -> None:
         """Take in the next images: float32, images x neurons, and their labels (-1 for unknown)."""
@@ -59,6 +92,8 @@ class LayerWriter:
         """Write the rest and the summaries; return the SHA-256 of the activations, image after image."""
         if self._filled:
             self._write_block()
+        self._by_neuron.flush()
+        self._by_image.flush()
         self._write_summary()
         return self._checksum.hexdigest()
 
@@ -66,13 +101,22 @@ class LayerWriter:
         block, labels = self._block[: self._filled], self._labels[: self._filled]
         first_image = self._summary.images
         images = np.arange(first_image, first_image + len(block), dtype=np.int32)
-        self._insert(
-            assets.sql("recording/insert_activation.sql"),
+        self._by_neuron.add(
             {
                 "neuron": np.repeat(np.arange(self.neurons, dtype=np.int32), len(block)),
                 "image": np.tile(images, self.neurons),
                 "value": block.T.ravel(),
-            },
+            }
+        )
+        pieces = -(-self.neurons // WIDTH)
+        padded = np.zeros((len(block), pieces * WIDTH), np.float32)
+        padded[:, : self.neurons] = block
+        self._by_image.add(
+            {
+                "image": np.repeat(images, pieces),
+                "piece": np.tile(np.arange(pieces, dtype=np.int32), len(block)),
+                "values": pa.FixedSizeListArray.from_arrays(pa.array(padded.ravel()), WIDTH),
+            }
         )
         self._checksum.update(np.ascontiguousarray(block, "<f4"))
         self._summary.add(block, labels)
@@ -82,7 +126,7 @@ class LayerWriter:
         summary = self._summary
         quantiles = self._quantiles()
         self._insert(
-            "insert into stored_neuron_summary by name select *, $recording_id as recording_id, $layer_id as layer_id from block",
+            "insert into stored_neuron_summary by name select *, $recording_id as recording_id, $layer_id as layer_id from incoming",
             {
                 "neuron": np.arange(self.neurons, dtype=np.int32),
                 "images": np.full(self.neurons, summary.images, np.int32),
@@ -95,12 +139,12 @@ class LayerWriter:
             },
         )
         self._insert(
-            "insert into stored_top_image select $recording_id, $layer_id, * from block",
+            "insert into stored_top_image select $recording_id, $layer_id, * from incoming",
             dict(zip(("neuron", "rank", "image", "value"), summary.top())),
         )
         present = np.flatnonzero(summary.category_images)
         self._insert(
-            "insert into stored_category_response select $recording_id, $layer_id, * from block",
+            "insert into stored_category_response select $recording_id, $layer_id, * from incoming",
             {
                 "neuron": np.repeat(np.arange(self.neurons, dtype=np.int32), len(present)),
                 "category": np.tile(present.astype(np.int32), self.neurons),
@@ -119,6 +163,9 @@ class LayerWriter:
         return np.array([quantiles for _, quantiles in rows])
 
     def _insert(self, statement: str, columns: dict[str, Any]) -> None:
-        self._connection.register("block", pa.table(columns))
-        self._connection.execute(statement, self._ids)
-        self._connection.unregister("block")
+        appender = self._appender(statement)
+        appender.add(columns)
+        appender.flush()
+
+    def _appender(self, statement: str) -> Appender:
+        return Appender(self._connection, statement, self._ids)

@@ -32,6 +32,7 @@ WRITING_MEMORY = "500MB"
 # Every table with rows of a recording.
 RECORDING_TABLES = (
     "stored_activation",
+    "stored_image_activation",
     "stored_prediction",
     "stored_neuron_summary",
     "stored_top_image",

@@ -1,4 +1,4 @@
--- Appends a block of a layer's activations: neuron after neuron, images ascending.
+-- Appends activations, neuron after neuron.
 insert into stored_activation
 select
     $recording_id,
@@ -6,4 +6,4 @@ select
     neuron,
     image,
     value
-from block
+from incoming

@@ -44,7 +44,8 @@ select
     a.neuron,
     d.name as dataset,
     a.image,
-    greatest(a.value, 0) / nullif(x.maximum, 0) as response
+    greatest(a.value, 0) / nullif(x.maximum, 0) as response,
+    a.value
 from stored_activation as a
 join stored_recording as r using (recording_id)
 join stored_layer as l using (layer_id)
@@ -60,3 +61,32 @@ comment on column response.neuron is 'Number of the neuron, from 0.';
 comment on column response.dataset is 'Name of the dataset.';
 comment on column response.image is 'Number of the image.';
 comment on column response.response is 'max(activation, 0) divided by the largest in the default reference: 0..1 there, may exceed 1 elsewhere; NULL when the neuron is silent in the reference.';
+comment on column response.value is 'The activation that it was made from.';
+
+create view response_by_image as
+select
+    m.name as model,
+    l.name as layer,
+    a.piece * 16 + e.element as neuron,
+    d.name as dataset,
+    a.image,
+    greatest(a.values[e.element + 1], 0) / nullif(x.maximum, 0) as response,
+    a.values[e.element + 1] as value
+from stored_image_activation as a
+join stored_recording as r using (recording_id)
+join stored_layer as l using (layer_id)
+join stored_model as m on m.model_id = r.model_id
+join stored_dataset as d on d.dataset_id = r.dataset_id
+cross join (select cast(range as integer) as element from range(16)) as e
+left join reference_maximum as x
+    on x.layer_id = a.layer_id
+    and x.neuron = a.piece * 16 + e.element
+where a.piece * 16 + e.element < l.neurons;
+comment on view response_by_image is 'The same rows as response, kept in the order of images: fast for all neurons of a set of images, slow for one neuron.';
+comment on column response_by_image.model is 'Name of the model.';
+comment on column response_by_image.layer is 'Name of the layer.';
+comment on column response_by_image.neuron is 'Number of the neuron, from 0.';
+comment on column response_by_image.dataset is 'Name of the dataset.';
+comment on column response_by_image.image is 'Number of the image.';
+comment on column response_by_image.response is 'Normalised response, as in the view response.';
+comment on column response_by_image.value is 'The activation that it was made from.';

@@ -13,22 +13,16 @@ select
     p.predicted_name
 from (
     select
-        a.image,
-        a.value,
-        a.value / nullif(x.max, 0) as response
-    from activation as a
-    join model as m on m.model = a.model
-    left join neuron_summary as x
-        on x.model = a.model
-        and x.layer = a.layer
-        and x.neuron = a.neuron
-        and x.dataset = m.reference
-    where a.model = model
-        and a.layer = layer
-        and a.neuron = neuron
-        and a.dataset = dataset
-        and a.value > 0
-    order by a.value desc, a.image
+        r.image,
+        r.value,
+        r.response
+    from response as r
+    where r.model = model
+        and r.layer = layer
+        and r.neuron = neuron
+        and r.dataset = dataset
+        and r.value > 0
+    order by r.value desc, r.image
     limit k
 ) as t
 join prediction as p
@@ -37,6 +31,46 @@ join prediction as p
     and p.image = t.image
 order by rank;
 comment on macro table top_images is 'The k images of a dataset that activate a neuron most: top_images(model, layer, neuron, dataset, k). Positive activations; ties to the lower image.';
+
+create macro top_neurons(model, layer, dataset, image, k) as table
+select
+    row_number() over (order by r.response desc, r.neuron) as rank,
+    r.neuron,
+    r.response,
+    r.value
+from response_by_image as r
+where r.model = model
+    and r.layer = layer
+    and r.dataset = dataset
+    and r.image = image
+    and r.response > 0
+order by rank
+limit k;
+comment on macro table top_neurons is 'The k neurons of a layer that respond most to an image: top_neurons(model, layer, dataset, image, k). Normalised responses, positive only; ties to the lower neuron.';
+
+-- Responses are rounded to 2**-32 before they are added: sums of such numbers are exact, so their order never decides.
+create macro top_neurons_of(model, layer, dataset, images, k) as table
+select
+    row_number() over (order by t.response desc, t.neuron) as rank,
+    t.neuron,
+    t.response,
+    t.images
+from (
+    select
+        r.neuron,
+        sum(round(r.response * 4294967296)) / 4294967296 / count(*) as response,
+        count(*) as images
+    from response_by_image as r
+    where r.model = model
+        and r.layer = layer
+        and r.dataset = dataset
+        and r.image in (select unnest(images))
+    group by r.neuron
+) as t
+where t.response > 0
+order by rank
+limit k;
+comment on macro table top_neurons_of is 'The k neurons of a layer with the largest mean response over a list of images: top_neurons_of(model, layer, dataset, images, k). Ties to the lower neuron.';
 
 create macro confusion_set(model, dataset, a, b) as table
 select

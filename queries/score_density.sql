@@ -1,0 +1,58 @@
+-- title: Density of a score over a layer
+-- Gaussian kernel density of a score over the neurons of a layer, Scott's rule, reflected at 0 and 1 so that no mass falls outside; for every dataset. The mode is the highest point. Scores that are all equal have no density.
+-- parameter model: varchar, example colored_mnist - Name of the model.
+-- parameter layer: varchar, example linear1 - Name of the layer.
+-- parameter score: varchar, default spurious, example novelty - spurious or novelty.
+-- parameter points: integer, default 201, example 11 - How many points from 0 to 1.
+-- column dataset: name of the dataset
+-- column position: place on the score's axis, 0..1
+-- column density: density there; its integral over 0..1 is 1
+-- column is_mode: whether this is the highest point, the first of equals
+with score as (
+    select
+        s.dataset,
+        s.neuron,
+        case when $score = 'novelty' then s.novelty else s.spurious end as value
+    from neuron_score as s
+    where s.model = $model
+        and s.layer = $layer
+),
+kernel as (
+    select
+        s.dataset,
+        count(*) as neurons,
+        stddev_samp(s.value order by s.neuron) * pow(count(*), -0.2) as bandwidth
+    from score as s
+    where s.value is not null
+    group by s.dataset
+    having count(*) > 1
+),
+point as (
+    select i / cast($points - 1 as double) as position
+    from range($points) as r (i)
+),
+density as (
+    select
+        s.dataset,
+        p.position,
+        sum(
+            exp(-0.5 * pow((p.position - s.value) / k.bandwidth, 2))
+            + exp(-0.5 * pow((p.position + s.value) / k.bandwidth, 2))
+            + exp(-0.5 * pow((2 - p.position - s.value) / k.bandwidth, 2))
+            order by s.neuron
+        ) / (any_value(k.neurons) * any_value(k.bandwidth) * sqrt(2 * pi())) as density
+    from score as s
+    join kernel as k
+        on k.dataset = s.dataset
+        and k.bandwidth > 0
+    cross join point as p
+    where s.value is not null
+    group by s.dataset, p.position
+)
+select
+    d.dataset,
+    d.position,
+    d.density,
+    row_number() over (partition by d.dataset order by d.density desc, d.position) = 1 as is_mode
+from density as d
+order by d.dataset, d.position

@@ -1,0 +1,58 @@
+-- title: Top images of a neuron
+-- The images of a dataset that activate a neuron most, positive activations only, under any condition on them.
+-- parameter model: varchar, example colored_mnist - Name of the model.
+-- parameter layer: varchar, example linear1 - Name of the layer.
+-- parameter neuron: integer, example 7 - Number of the neuron, from 0.
+-- parameter dataset: varchar, example Permuted - Name of the dataset.
+-- parameter where: predicate, default true, example label != predicted and confidence > 0.9 - Condition in SQL on image, value, response, label, label_name, predicted, predicted_name, confidence, correct and metadata.
+-- parameter k: integer, default 20, example 10 - How many images at most.
+-- column rank: 1 and on: activation descending, then image ascending
+-- column image: number of the image
+-- column value: activation
+-- column response: activation divided by the largest in the reference
+-- column label: ground-truth category id
+-- column label_name: name of the ground-truth category
+-- column predicted: predicted category id
+-- column predicted_name: name of the predicted category
+-- column confidence: probability of the prediction, 0..1
+-- column metadata: free fields of the image, a JSON object
+select
+    row_number() over (order by t.value desc, t.image) as rank,
+    t.image,
+    t.value,
+    t.response,
+    t.label,
+    t.label_name,
+    t.predicted,
+    t.predicted_name,
+    t.confidence,
+    t.metadata
+from (
+    select
+        r.image,
+        r.value,
+        r.response,
+        p.label,
+        p.label_name,
+        p.predicted,
+        p.predicted_name,
+        p.confidence,
+        p.correct,
+        i.metadata
+    from response as r
+    join prediction as p
+        on p.model = r.model
+        and p.dataset = r.dataset
+        and p.image = r.image
+    join image as i
+        on i.dataset = r.dataset
+        and i.image = r.image
+    where r.model = $model
+        and r.layer = $layer
+        and r.neuron = $neuron
+        and r.dataset = $dataset
+        and r.value > 0
+) as t
+where $where
+order by rank
+limit $k
