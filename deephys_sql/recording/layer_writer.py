@@ -54,10 +54,9 @@ class Appender:
         self._waiting = None
 
     def _insert(self, rows: pa.Table) -> None:
-        if len(rows):
-            self._connection.register("incoming", rows.combine_chunks())
+        incoming = rows.combine_chunks()
+        if len(incoming):  # the statement names `incoming`; a table that is registered would be kept in memory
             self._connection.execute(self._statement, self._parameters)
-            self._connection.unregister("incoming")
 
 
 class LayerWriter:
@@ -100,12 +99,13 @@ class LayerWriter:
     def _write_block(self) -> None:
         block, labels = self._block[: self._filled], self._labels[: self._filled]
         first_image = self._summary.images
+        by_neuron = np.ascontiguousarray(block.T)
         images = np.arange(first_image, first_image + len(block), dtype=np.int32)
         self._by_neuron.add(
             {
                 "neuron": np.repeat(np.arange(self.neurons, dtype=np.int32), len(block)),
                 "image": np.tile(images, self.neurons),
-                "value": block.T.ravel(),
+                "value": by_neuron.ravel(),
             }
         )
         pieces = -(-self.neurons // WIDTH)
@@ -119,7 +119,7 @@ class LayerWriter:
             }
         )
         self._checksum.update(np.ascontiguousarray(block, "<f4"))
-        self._summary.add(block, labels)
+        self._summary.add(by_neuron, labels)
         self._filled = 0
 
     def _write_summary(self) -> None:

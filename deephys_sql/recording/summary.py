@@ -4,6 +4,7 @@ import numpy as np
 import scipy.sparse
 
 TOP_IMAGES = 100
+NEURONS_AT_ONCE = 64  # so that what is computed of a block stays in the processor's cache
 
 
 class LayerSummary:
@@ -12,7 +13,7 @@ class LayerSummary:
     Sums are in float64 and depend on the order and size of the blocks given to `add`; give blocks of one fixed size.
 
     >>> summary = LayerSummary(neurons=1, categories=2)
-    >>> summary.add(np.array([[1.0], [-3.0]], np.float32), np.array([0, 1]))
+    >>> summary.add(np.array([[1.0, -3.0]], np.float32), np.array([0, 1]))
     >>> float(summary.mean[0]), float(summary.share_positive[0]), summary.category_sums.tolist()
     (-1.0, 0.5, [[1.0], [0.0]])
     """
@@ -29,14 +30,22 @@ class LayerSummary:
         self._top = np.zeros((neurons, TOP_IMAGES), np.uint64)
 
     def add(self, block: np.ndarray, labels: np.ndarray) -> None:
-        """Take in the next images: float32, images x neurons, and their labels (-1 for unknown)."""
-        wide = block.astype(np.float64)
-        self._add_moments(wide)
-        np.minimum(self.min, block.min(axis=0), out=self.min)
-        np.maximum(self.max, block.max(axis=0), out=self.max)
-        self._add_categories(np.maximum(wide, 0, out=wide), labels)
-        self._add_top(block)
-        self.images += len(block)
+        """Take in the next images: float32, neurons x images in contiguous rows, and their labels (-1 for unknown)."""
+        np.minimum(self.min, block.min(axis=1), out=self.min)
+        np.maximum(self.max, block.max(axis=1), out=self.max)
+        known = np.flatnonzero(labels >= 0)
+        one_hot = scipy.sparse.csr_array(
+            (np.ones(len(known)), (labels[known], known)), shape=(len(self.category_images), len(labels))
+        )
+        for first in range(0, len(block), NEURONS_AT_ONCE):
+            neurons = slice(first, first + NEURONS_AT_ONCE)
+            values = block[neurons].astype(np.float64)
+            self._add_moments(neurons, values)
+            self._positive[neurons] += (values > 0).sum(axis=1)
+            self.category_sums[:, neurons] += one_hot @ np.maximum(values, 0).T
+            self._add_top(neurons, block[neurons])
+        self.category_images += np.bincount(labels[known], minlength=len(self.category_images))
+        self.images += len(labels)
 
     @property
     def std(self) -> np.ndarray:
@@ -58,39 +67,32 @@ class LayerSummary:
         image, value = _unpack(keys[neuron, position].view(np.uint64))
         return neuron.astype(np.int32), position.astype(np.int32) + 1, image, value
 
-    def _add_moments(self, block: np.ndarray) -> None:
+    def _add_moments(self, neurons: slice, values: np.ndarray) -> None:
         # Chan, Golub and LeVeque (1979): mean and squared deviations of two sets joined.
-        mean = block.mean(axis=0)
-        shift = mean - self.mean
-        total = self.images + len(block)
-        self._squares += np.square(block - mean).sum(axis=0) + shift**2 * (self.images * len(block) / total)
-        self.mean += shift * (len(block) / total)
+        images = values.shape[1]
+        total = self.images + images
+        mean = values.mean(axis=1)
+        shift = mean - self.mean[neurons]
+        deviations = values - mean[:, None]
+        squares = np.einsum("ni,ni->n", deviations, deviations)
+        self._squares[neurons] += squares + shift**2 * (self.images * images / total)
+        self.mean[neurons] += shift * (images / total)
 
-    def _add_categories(self, responses: np.ndarray, labels: np.ndarray) -> None:
-        known = np.flatnonzero(labels >= 0)
-        one_hot = scipy.sparse.csr_array(
-            (np.ones(len(known)), (labels[known], known)), shape=(len(self.category_images), len(labels))
-        )
-        self.category_sums += one_hot @ responses
-        self.category_images += np.bincount(labels[known], minlength=len(self.category_images))
-
-    def _add_top(self, block: np.ndarray) -> None:
-        values = np.ascontiguousarray(block.T)
-        positive = values > 0
-        self._positive += positive.sum(axis=1)
-        least = _unpack(self._top.min(axis=1))[1]
+    def _add_top(self, neurons: slice, values: np.ndarray) -> None:
+        top = self._top[neurons]
+        least = _unpack(top.min(axis=1))[1]
         # An image that only equals the least of a full list comes later, so it ranks below it.
-        neuron, image = np.nonzero(positive & (values > least[:, None]))
+        neuron, image = np.nonzero(values > np.maximum(least, 0)[:, None])
         if not len(neuron):
             return
         counts = np.bincount(neuron, minlength=len(values))
         changed = np.flatnonzero(counts)
         candidates = np.zeros((len(changed), TOP_IMAGES + counts.max()), np.uint64)
-        candidates[:, :TOP_IMAGES] = self._top[changed]
+        candidates[:, :TOP_IMAGES] = top[changed]
         row = np.searchsorted(changed, neuron)
         place = np.arange(len(neuron)) - (np.cumsum(counts) - counts)[neuron]
         candidates[row, TOP_IMAGES + place] = _pack(values[neuron, image], image + self.images)
-        self._top[changed] = np.partition(candidates, -TOP_IMAGES, axis=1)[:, -TOP_IMAGES:]
+        top[changed] = np.partition(candidates, -TOP_IMAGES, axis=1)[:, -TOP_IMAGES:]
 
 
 def _pack(value: np.ndarray, image: np.ndarray) -> np.ndarray:

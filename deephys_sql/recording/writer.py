@@ -415,10 +415,8 @@ class RecordingWriter:
         return self._connection.execute(statement, list(parameters)).fetchone()
 
     def _insert(self, table: str, columns: dict[str, Any]) -> None:
-        rows = pa.table(columns)
-        self._connection.register("incoming", rows)
+        incoming = pa.table(columns)  # noqa: F841 - the statement names it
         self._connection.execute(f"insert into {table} by name select * from incoming")
-        self._connection.unregister("incoming")
 
 
 def score(connection: duckdb.DuckDBPyConnection, model_id: int) -> None:

@@ -48,8 +48,40 @@ order by rank
 limit k;
 comment on macro table top_neurons is 'The k neurons of a layer that respond most to an image: top_neurons(model, layer, dataset, image, k). Normalised responses, positive only; ties to the lower neuron.';
 
+-- The images are chosen before anything else, since a condition on them does not pass the joins of a view.
 -- Responses are rounded to 2**-32 before they are added: sums of such numbers are exact, so their order never decides.
 create macro top_neurons_of(model, layer, dataset, images, k) as table
+with recorded as (
+    select
+        r.recording_id,
+        l.layer_id
+    from stored_recording as r
+    join stored_model as m on m.model_id = r.model_id
+    join stored_dataset as d on d.dataset_id = r.dataset_id
+    join stored_layer as l on l.model_id = m.model_id
+    where m.name = model
+        and d.name = dataset
+        and l.name = layer
+),
+piece as (
+    select
+        a.layer_id,
+        a.piece,
+        a.values
+    from stored_image_activation as a
+    join recorded as q
+        on q.recording_id = a.recording_id
+        and q.layer_id = a.layer_id
+    where a.image in (select unnest(images))
+),
+response as materialized (
+    select
+        p.layer_id,
+        p.piece * 16 + e.element as neuron,
+        greatest(p.values[e.element + 1], 0) as response
+    from piece as p
+    cross join (select cast(range as integer) as element from range(16)) as e
+)
 select
     row_number() over (order by t.response desc, t.neuron) as rank,
     t.neuron,
@@ -57,15 +89,15 @@ select
     t.images
 from (
     select
-        r.neuron,
-        sum(round(r.response * 4294967296)) / 4294967296 / count(*) as response,
+        x.neuron,
+        sum(round(s.response / x.maximum * 4294967296)) / 4294967296 / count(*) as response,
         count(*) as images
-    from response_by_image as r
-    where r.model = model
-        and r.layer = layer
-        and r.dataset = dataset
-        and r.image in (select unnest(images))
-    group by r.neuron
+    from response as s
+    join reference_maximum as x
+        on x.layer_id = s.layer_id
+        and x.neuron = s.neuron
+    where x.maximum > 0
+    group by x.neuron
 ) as t
 where t.response > 0
 order by rank
