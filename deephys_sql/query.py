@@ -65,10 +65,15 @@ class Query:
     columns: dict[str, str]
     text: str
 
+    @property
+    def statement(self) -> str:
+        """The SQL without the header."""
+        return "\n".join(line for line in self.text.splitlines() if not line.startswith("-- "))
+
     def bind(self, values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """Return the SQL and the parameters to run it with.
 
-        >>> available()["dataset_accuracy"].bind({})[1]
+        >>> available()["recordings"].bind({})[1]
         {}
 
         Raises `UnknownNameError` for a parameter that the query doesn't have, `QueryError` for one that lacks or has
@@ -117,6 +122,28 @@ def available() -> dict[str, Query]:
     'Top images of a neuron'
     """
     return {f.stem: parse(f.stem, f.read_text(encoding="utf-8")) for f in sorted(assets.folder("queries").glob("*.sql"))}
+
+
+def describe(name: str | None = None) -> str:
+    """Return the list of queries for people, or all about one of them.
+
+    >>> print(describe("recordings").splitlines()[0])
+    recordings: What was recorded
+
+    Raises `UnknownNameError` for a query that isn't there.
+    """
+    known = available()
+    if name is None:
+        width = max(map(len, known))
+        return "\n".join(f"{query.name:<{width}}  {query.title}" for query in known.values())
+    require_name("query", name, known)
+    query = known[name]
+    lines = [f"{query.name}: {query.title}", query.description, "", "parameters:"]
+    for parameter in query.parameters.values():
+        default = "" if parameter.default is REQUIRED else f" (default {parameter.default})"
+        lines.append(f"  --{parameter.name} {parameter.type}{default}  {parameter.description} Example: {parameter.example}")
+    lines += ["", "columns:", *(f"  {column}: {meaning}" for column, meaning in query.columns.items()), "", query.statement]
+    return "\n".join(lines)
 
 
 def parse(name: str, text: str) -> Query:

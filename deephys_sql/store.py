@@ -132,7 +132,7 @@ class Store:
 
         >>> import deephys_sql as dp, tempfile
         >>> store = dp.open(tempfile.mkdtemp() + "/study.duckdb")
-        >>> store.query("dataset_accuracy").fetchall()
+        >>> store.query("recordings").fetchall()
         []
 
         Returns what `sql` returns. Raises `UnknownNameError` for a query, a parameter, or a model, layer or dataset that

@@ -70,7 +70,7 @@ def train(
     """Train a fresh network with Adam and cross entropy, and return it in eval mode.
 
     Example:
-        >>> network = train(images, labels, seed=0, epochs=default_epochs(len(images)))
+        >>> network = train(images, labels, seed=0, epochs=default_epochs(len(images)))  # doctest: +SKIP
 
     images: n x 28 x 28 x 3, float32, 0..1. labels: n, integers 0..9. `progress` draws a bar on stderr.
 
@@ -87,12 +87,12 @@ def train(
         if not value > 0:
             raise InvalidInputError(f"train: {name} is {value!r}; give a number above 0.")
 
-    with _one_thread(), torch.random.fork_rng(devices=[]):
+    with one_thread(), torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)
         network = ColoredMnistNetwork()
         optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
         batches = -(-len(images) // batch_size)
-        with tqdm(total=epochs * batches, desc="training", unit="batch", file=sys.stderr, disable=not progress) as bar:
+        with tqdm(total=epochs * batches, desc="training", unit="batch", file=sys.stderr, disable=None if progress else True) as bar:
             for epoch in range(epochs):
                 bar.set_postfix_str(f"epoch {epoch + 1} of {epochs}")
                 order = torch.randperm(len(images)).numpy()
@@ -107,7 +107,8 @@ def train(
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread, so that the same input gives the same bits on every machine of a kind."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

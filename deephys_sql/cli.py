@@ -1,0 +1,181 @@
+"""The command line `deephys-sql`: each command is one call of the library."""
+
+import sys
+from pathlib import Path
+
+import click
+import duckdb
+
+import deephys_sql as dp
+from deephys_sql import query as queries
+from deephys_sql import results
+from deephys_sql.errors import DeephysError
+
+STORE = click.Path(path_type=Path)
+
+
+class Group(click.Group):
+    """Turns errors of the user's making into one line and exit status 2."""
+
+    def invoke(self, context: click.Context):
+        try:
+            return super().invoke(context)
+        except (DeephysError, duckdb.Error) as error:
+            raise click.UsageError(" ".join(str(error).split())) from error
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="deephys-sql")
+def main() -> None:
+    """Ask a store what a network's neurons did, and why it fails on data it was not trained on.
+
+    \b
+    Example:
+      deephys-sql demo
+      deephys-sql info demo.duckdb
+    """
+
+
+def output_options(command):
+    """Add --format and --output."""
+    command = click.option("--output", type=click.Path(path_type=Path), help="Write to this file instead of standard output.")(command)
+    return click.option(
+        "--format", type=click.Choice(results.FORMATS), default="table", show_default=True, help="How to write the result."
+    )(command)
+
+
+@main.command()
+@click.option("--store", type=STORE, default="demo.duckdb", show_default=True, help="The file to make.")
+@click.option("--mnist", type=click.Path(path_type=Path), help="Folder with MNIST's four IDX files, plain or gzip: trains on all of them.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the training; the same seed gives the same store.")
+@click.option("--overwrite", is_flag=True, help="Replace the file if it is there.")
+def demo(store: Path, mnist: Path | None, seed: int, overwrite: bool) -> None:
+    """Train a small network on Colored MNIST, record it on four datasets, and report why it fails.
+
+    \b
+    Example:
+      deephys-sql demo
+      deephys-sql demo --mnist ~/mnist --store mnist.duckdb
+    """
+    from deephys_sql.demo.study import run
+
+    click.echo(run(store, mnist_folder=mnist, seed=seed, overwrite=overwrite))
+
+
+@main.command()
+@click.argument("store", type=STORE)
+@output_options
+def info(store: Path, format: str, output: Path | None) -> None:
+    """Show what a store holds: recordings with their accuracy and layers.
+
+    \b
+    Example:
+      deephys-sql info demo.duckdb
+    """
+    with dp.open(store, read_only=True) as opened:
+        results.write(opened.query("recordings"), format, output)
+
+
+@main.command("queries")
+@click.argument("name", required=False)
+def list_queries(name: str | None) -> None:
+    """List the named queries, or tell one query's parameters, columns and SQL.
+
+    \b
+    Example:
+      deephys-sql queries
+      deephys-sql queries top_images
+    """
+    click.echo(queries.describe(name))
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("store", type=STORE)
+@click.argument("name")
+@click.argument("parameters", nargs=-1, type=click.UNPROCESSED, metavar="[--PARAMETER VALUE]...")
+@output_options
+def query(store: Path, name: str, parameters: tuple[str, ...], format: str, output: Path | None) -> None:
+    """Run a named query; its parameters are options.
+
+    \b
+    Example:
+      deephys-sql query demo.duckdb top_images --model colored_mnist --layer linear1 --neuron 7 --dataset Permuted --k 5
+      deephys-sql query demo.duckdb confusion_matrix --model colored_mnist --dataset Permuted --format csv
+    """
+    with dp.open(store, read_only=True) as opened:
+        results.write(opened.query(name, **_pairs(parameters)), format, output)
+
+
+@main.command()
+@click.argument("store", type=STORE)
+@click.argument("statement")
+@output_options
+def sql(store: Path, statement: str, format: str, output: Path | None) -> None:
+    """Run one SQL statement on a store, read-only.
+
+    \b
+    Example:
+      deephys-sql sql demo.duckdb "select dataset, accuracy from dataset_accuracy"
+    """
+    with dp.open(store, read_only=True) as opened:
+        results.write(opened.sql(statement), format, output)
+
+
+@main.command()
+@click.argument("store", type=STORE)
+@click.argument("model")
+@output_options
+def layers(store: Path, model: str, format: str, output: Path | None) -> None:
+    """Show the layers of a model.
+
+    \b
+    Example:
+      deephys-sql layers demo.duckdb colored_mnist
+    """
+    with dp.open(store, read_only=True) as opened:
+        results.write(opened.layers(model), format, output)
+
+
+@main.command()
+@click.argument("store", type=STORE)
+def migrate(store: Path) -> None:
+    """Upgrade a store made by an older version, after writing a backup beside it.
+
+    \b
+    Example:
+      deephys-sql migrate study.duckdb
+    """
+    backup = dp.migrate(store)
+    click.echo(f"{store} is up to date." if backup is None else f"{store} is upgraded; the old file is {backup}.")
+
+
+@main.command()
+@click.argument("store", type=STORE)
+def check(store: Path) -> None:
+    """Compare everything in a store with its checksums and counts; exit status 1 if something is wrong.
+
+    \b
+    Example:
+      deephys-sql check demo.duckdb
+    """
+    with dp.open(store, read_only=True) as opened:
+        problems = opened.check()
+    click.echo("\n".join(problems) or f"{store} is whole.")
+    sys.exit(1 if problems else 0)
+
+
+def _pairs(arguments: tuple[str, ...]) -> dict[str, str]:
+    """Read `--name value` and `--name=value`."""
+    pairs = {}
+    rest = list(arguments)
+    while rest:
+        option = rest.pop(0)
+        if not option.startswith("--"):
+            raise click.UsageError(f"got {option!r} where an option of the query was expected, such as --model NAME.")
+        name, equals, value = option[2:].partition("=")
+        if not equals:
+            if not rest:
+                raise click.UsageError(f"option {option} needs a value.")
+            value = rest.pop(0)
+        pairs[name.replace("-", "_")] = value
+    return pairs
