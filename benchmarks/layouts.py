@@ -136,9 +136,7 @@ join model using (model_id);
 def write_names(con: duckdb.DuckDBPyConnection, size: Size) -> None:
     con.execute(NAMES)
     con.execute("insert into model values (0, 'net')")
-    con.execute(
-        "insert into layer values (0, 0, 'avgpool', ?), (1, 0, 'head', ?)", [size.neurons, HEAD]
-    )
+    con.execute("insert into layer values (0, 0, 'avgpool', ?), (1, 0, 'head', ?)", [size.neurons, HEAD])
     for dataset in range(size.datasets):
         con.execute("insert into dataset values (?, ?, ?)", [dataset, f"d{dataset}", size.images])
         for layer in size.widths:
@@ -147,7 +145,7 @@ def write_names(con: duckdb.DuckDBPyConnection, size: Size) -> None:
         random = np.random.default_rng([dataset, 99])
         label = random.integers(0, CATEGORIES, size.images)
         right = random.random(size.images) < 0.7
-        answers = pa.table(
+        answers = pa.table(  # noqa: F841 - the statement below names it
             {
                 "image": np.arange(size.images, dtype="i4"),
                 "label": label,
@@ -155,9 +153,7 @@ def write_names(con: duckdb.DuckDBPyConnection, size: Size) -> None:
             }
         )
         con.execute(f"insert into image_label select {dataset}, image, label from answers")
-        con.execute(
-            f"insert into image_prediction select 0, {dataset}, image, predicted from answers"
-        )
+        con.execute(f"insert into image_prediction select 0, {dataset}, image, predicted from answers")
 
 
 # --- copies --------------------------------------------------------------------------------------
@@ -175,10 +171,7 @@ def table_sql(copy: str, size: Size) -> str:
     if copy == "B":
         return f"create table B (part usmallint, chunk int, neuron usmallint, v float[{CHUNK}])"
     if copy == "A":
-        return ";".join(
-            f"create table A_{n} (part usmallint, image int, v float[{n}])"
-            for n in size.widths.values()
-        )
+        return ";".join(f"create table A_{n} (part usmallint, image int, v float[{n}])" for n in size.widths.values())
     vector = f"float[{block_width(copy)}]"
     return f"create table {copy} (part usmallint, image int, block usmallint, v {vector})"
 
@@ -188,9 +181,7 @@ def fixed(array: np.ndarray) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(pa.array(array.reshape(-1)), array.shape[1])
 
 
-def rows_of(
-    copy: str, part: int, start: int, batch: np.ndarray
-) -> dict[str, np.ndarray | pa.Array]:
+def rows_of(copy: str, part: int, start: int, batch: np.ndarray) -> dict[str, np.ndarray | pa.Array]:
     """The columns of one batch in the order of one copy."""
     count, width = batch.shape
     images = np.arange(start, start + count, dtype="i4")
@@ -307,9 +298,7 @@ def write(file: File, size: Size, folder: Path, memory: str) -> Written:
                 for copy in file.copies:
                     target = {"A": f"A_{width}", "C": "temp.unsorted"}.get(copy, copy)
                     with clocks[copy]:
-                        writers.setdefault(target, Appender(con, target, file.row_group)).add(
-                            pa.table(rows_of(copy, part, start, batch))
-                        )
+                        writers.setdefault(target, Appender(con, target, file.row_group)).add(pa.table(rows_of(copy, part, start, batch)))
         for target, writer in writers.items():
             with clocks[{"temp.unsorted": "C"}.get(target, target.split("_")[0])]:
                 writer.flush()
@@ -330,10 +319,7 @@ def write(file: File, size: Size, folder: Path, memory: str) -> Written:
 def copy_bytes(con: duckdb.DuckDBPyConnection, copy: str, size: Size) -> int:
     """Blocks that hold the copy's segments (a block can be shared: it is counted once a copy)."""
     tables = [f"A_{n}" for n in size.widths.values()] if copy == "A" else [copy]
-    blocks = " union all ".join(
-        f"select block_id, additional_block_ids from pragma_storage_info('store.{t}')"
-        for t in tables
-    )
+    blocks = " union all ".join(f"select block_id, additional_block_ids from pragma_storage_info('store.{t}')" for t in tables)
     found = con.execute(
         f"""
         with segment as ({blocks}),

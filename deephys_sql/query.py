@@ -110,7 +110,7 @@ def require_condition(text: str) -> str:
             if statement.type != duckdb.StatementType.SELECT:
                 raise ValueError("not an expression")
     except (duckdb.Error, ValueError) as error:
-        raise QueryError(f"{text!r} is not a condition in SQL, such as \"label = 3 and confidence > 0.9\": {error}") from error
+        raise QueryError(f'{text!r} is not a condition in SQL, such as "label = 3 and confidence > 0.9": {error}') from error
     return text
 
 

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,18 @@ def write(relation: duckdb.DuckDBPyRelation, format: str = "table", path: Path |
         raise InvalidInputError("parquet is no text: name a file for it, with --output FILE.")
     if format == "parquet":
         relation.to_parquet(str(path))
+    elif format == "csv" and path is not None:
+        relation.to_csv(str(path))
     elif format == "csv":
-        sys.stdout.flush()
-        relation.to_csv(str(path or "/dev/stdout"))
+        with tempfile.TemporaryDirectory() as folder:
+            relation.to_csv(f"{folder}/result.csv")
+            with open(f"{folder}/result.csv", encoding="utf-8", newline="") as file:
+                shutil.copyfileobj(file, sys.stdout)
     else:
-        with contextlib.nullcontext(sys.stdout) if path is None else path.open("w", encoding="utf-8") as file, contextlib.redirect_stdout(file):
+        with (
+            contextlib.nullcontext(sys.stdout) if path is None else path.open("w", encoding="utf-8") as file,
+            contextlib.redirect_stdout(file),
+        ):
             _write_json(relation) if format == "json" else _write_table(relation)
 
 

@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -25,7 +25,11 @@ from deephys_sql.errors import (
 )
 from deephys_sql.names import require_name
 from deephys_sql.recording.arrays_recording import record_arrays
-from deephys_sql.recording.writer import RecordingRequest, RecordingWriter, score
+from deephys_sql.recording.request import RecordingRequest
+from deephys_sql.recording.writer import RecordingWriter, score
+
+if TYPE_CHECKING:
+    from deephys_sql.recording.models import ModelRecorder
 
 # Nothing is downloaded without being asked.
 SETTINGS = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
@@ -84,7 +88,9 @@ class Store:
         self._writer: RecordingWriter | None = None
         is_new = not path.exists()
         if is_new and read_only:
-            raise StoreNotFoundError(f"there is no store at {path} to open read-only. Check the path, or open it without read_only.")
+            raise StoreNotFoundError(
+                f"there is no file {path}, and a store opened read-only must be there. Check the path, or make the store first."
+            )
         self._connection = _connect(path, read_only)
         try:
             self._bring_up_to_date(is_new)
@@ -330,7 +336,9 @@ def _require_duckdb_file(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(12)
     if head[8:12] != b"DUCK":
-        raise NotAStoreError(f"{path} is not a DuckDB database, so it is no store. Give the path of a store, or of a file that isn't there yet.")
+        raise NotAStoreError(
+            f"{path} is not a DuckDB database, so it is no store. Give the path of a store, or of a file that isn't there yet."
+        )
 
 
 @contextlib.contextmanager

@@ -72,10 +72,10 @@ def top_neurons_of(activation, reference, images, k):
     return [(int(n), float(means[n])) for n in positive[descending(means[positive], positive)]][:k]
 
 
-def examples(activation, neuron, fractions):
-    """The images whose rank in ascending activation is nearest each quantile (Olah et al. 2017)."""
-    column = np.asarray(activation, dtype=np.float64)[:, neuron]
-    return np.quantile(column, fractions)
+def nearest(activation, neuron, target, k):
+    """The k images whose activation is nearest a value; negative ones count (Olah et al. 2017)."""
+    distance = np.abs(np.asarray(activation, dtype=np.float64)[:, neuron] - target)
+    return [int(image) for image in descending(-distance)[:k]]
 
 
 # Predictions
@@ -227,28 +227,26 @@ def scores(activation, labels, reference, reference_labels):
 
 
 def fewest_images(labels, reference_labels):
-    """The smallest count of images behind any category of a score, on either side (4.4, 4.5)."""
-    counts = [
-        int((np.asarray(side) == c).sum())
-        for side in (labels, reference_labels)
-        for c in np.unique(np.asarray(side))
-        if c != UNKNOWN
-    ]
+    """The smallest count of images behind any shared category, on either side; None without one (4.5)."""
+    labels, reference_labels = np.asarray(labels), np.asarray(reference_labels)
+    shared = set(labels.tolist()) & set(reference_labels.tolist()) - {UNKNOWN}
+    counts = [int((side == c).sum()) for side in (labels, reference_labels) for c in shared]
     return min(counts) if counts else None
 
 
 def summary(values):
-    """Count, mean, median, quartiles and share above 0 of a score over a layer, NaN left out."""
-    values = np.asarray(values, dtype=np.float64)
-    values = values[~np.isnan(values)]
+    """Count, mean, deviation, quartiles, and share of the neurons above 0, of a score over a layer; NaN is NULL."""
+    everything = np.asarray(values, dtype=np.float64)
+    values = everything[~np.isnan(everything)]
     if not len(values):
-        return {"count": 0, "mean": None, "quartiles": [None] * 3, "share_positive": None}
-    return {
-        "count": len(values),
-        "mean": float(values.mean()),
-        "quartiles": np.quantile(values, [0.25, 0.5, 0.75]).tolist(),
-        "share_positive": float((values > 0).mean()),
-    }
+        return [0, None, None, None, None, None, 0.0]
+    return [
+        len(values),
+        float(values.mean()),
+        float(values.std()),
+        *np.quantile(values, [0.25, 0.5, 0.75]).tolist(),
+        float((values > 0).sum() / len(everything)),
+    ]
 
 
 def density(values, points):

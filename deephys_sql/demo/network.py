@@ -125,11 +125,7 @@ def _checked(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.nda
             f"(got {images.shape}, {images.dtype}). colored_mnist.color() makes such images."
         )
     if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
-        raise InvalidInputError(
-            f"train: 'labels' must be {len(images)} integers, one an image (got {labels.shape}, {labels.dtype})."
-        )
+        raise InvalidInputError(f"train: 'labels' must be {len(images)} integers, one an image (got {labels.shape}, {labels.dtype}).")
     if labels.min() < 0 or labels.max() >= CATEGORIES:
-        raise InvalidInputError(
-            f"train: 'labels' must lie in 0..{CATEGORIES - 1} (got {labels.min()}..{labels.max()})."
-        )
+        raise InvalidInputError(f"train: 'labels' must lie in 0..{CATEGORIES - 1} (got {labels.min()}..{labels.max()}).")
     return images, labels.astype(np.int64)

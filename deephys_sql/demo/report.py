@@ -10,18 +10,19 @@ def write(store: Store, model: str, layer: str) -> str:
 
     >>> print(write(store, "colored_mnist", "linear1"))  # doctest: +SKIP
     """
-    recordings = store.query("recordings").to_dicts()
-    (reference,) = [r["dataset"] for r in recordings if r["model"] == model and r["is_reference"]]
-    datasets = [r["dataset"] for r in recordings if r["model"] == model and not r["is_reference"]]
+    recordings = [row for row in store.query("recordings").to_dicts() if row["model"] == model]
+    (reference,) = [row["dataset"] for row in recordings if row["is_reference"]]
+    datasets = [row["dataset"] for row in recordings if not row["is_reference"]]
     lines = [f"Why does {model} fail? Layer {layer}, measured against {reference}.", "", "accuracy"]
-    lines += [f"  {r['dataset']:<14} {r['accuracy']:6.1%}{'   the reference' if r['is_reference'] else ''}" for r in recordings]
+    lines += [f"  {r['dataset']:<14} {r['accuracy']:7.2%}{'   the reference' if r['is_reference'] else ''}" for r in recordings]
     lines += ["", f"scores over the neurons of {layer}", _row("dataset", "score", "median", "quartiles", "mode", "std")]
     summary = store.query("score_summary", model=model, layer=layer).to_dicts()
     for score in ("spurious", "novelty", "response_loss"):
         modes = {} if score == "response_loss" else _modes(store, model, layer, score)
         for row in sorted((r for r in summary if r["score"] == score), key=lambda r: datasets.index(r["dataset"])):
             quartiles = f"{_number(row['q25'])} to {_number(row['q75'])}"
-            lines.append(_row(row["dataset"], score, _number(row["median"]), quartiles, _number(modes.get(row["dataset"])), _number(row["std"])))
+            mode = _number(modes.get(row["dataset"]))
+            lines.append(_row(row["dataset"], score, _number(row["median"]), quartiles, mode, _number(row["std"])))
     for dataset in datasets:
         lines += ["", f"{dataset}: neurons that fire for other categories than in {reference} (most spurious)"]
         lines += _neurons(store, model, layer, dataset, "spurious")
@@ -33,7 +34,8 @@ def write(store: Store, model: str, layer: str) -> str:
         f"Ask further:  deephys-sql info {store.path}",
         f"              deephys-sql query {store.path} ranked_neurons --model {model} --layer {layer} --dataset {datasets[0]!r}",
         f'              deephys-sql sql {store.path} "select * from neuron_score where neuron = 7"',
-        f"Browse it:    `deephys-sql serve {store.path}` will show it at http://127.0.0.1:8001/ - the site is not part of this version yet.",
+        f"Browse it:    `deephys-sql serve {store.path}` will show it at http://127.0.0.1:8001/ -",
+        "              the site is not part of this version yet.",
     ]
     return "\n".join(lines)
 
@@ -70,7 +72,8 @@ def _confusion(store: Store, model: str, layer: str, dataset: str) -> list[str]:
 
 def _row(*cells: str) -> str:
     widths = (14, 14, 6, 12, 5, 5)
-    return "  " + " ".join(f"{cell:<{width}}" if i < 2 else f"{cell:>{width}}" for i, (cell, width) in enumerate(zip(cells, widths, strict=True)))
+    padded = [f"{cell:{'<' if place < 2 else '>'}{widths[place]}}" for place, cell in enumerate(cells)]
+    return "  " + " ".join(padded)
 
 
 def _number(value: float | None) -> str:

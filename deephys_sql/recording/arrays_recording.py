@@ -12,7 +12,7 @@ from deephys_sql.errors import InvalidInputError
 from deephys_sql.recording.arrays import Rows, as_array, is_whole
 from deephys_sql.recording.layer_writer import BLOCK_IMAGES
 from deephys_sql.recording.pictures import Encoder, require_pictures
-from deephys_sql.recording.writer import Batch, RecordingRequest
+from deephys_sql.recording.request import Batch, RecordingRequest
 
 if TYPE_CHECKING:
     from deephys_sql.store import Store
@@ -49,7 +49,9 @@ def record_arrays(
     sources = dict(activations)
     if logits is not None:
         if output in sources:
-            raise InvalidInputError(f"layer {output!r} is in activations, and logits are stored under that name: give output=, another name.")
+            raise InvalidInputError(
+                f"layer {output!r} is in activations, and logits are stored under that name: give output=, another name."
+            )
         sources[output] = logits
     labels = None if labels is None else as_labels(labels)
     predictions = None if predictions is None else as_labels(predictions, "prediction")

@@ -68,8 +68,7 @@ class Capture:
         missing = [name for name in self.layers if name not in self._captured]
         if missing:
             raise InvalidInputError(
-                f"layers {missing} did not run in this forward pass. List those that do with "
-                f"deephys_sql.layers(model, example_input)."
+                f"layers {missing} did not run in this forward pass. List those that do with deephys_sql.layers(model, example_input)."
             )
         return {name: self._captured.pop(name).float().cpu().numpy() for name in self.layers}
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 
 from deephys_sql.errors import InvalidInputError
-from deephys_sql.recording.arrays import is_whole
 from deephys_sql.recording.arrays_recording import as_json, as_labels, as_records, by_layer
 from deephys_sql.recording.hooks import (
     Capture,
@@ -17,12 +16,15 @@ from deephys_sql.recording.hooks import (
     evaluating,
     first_tensor,
     forward,
-    nonlinearity as nonlinearity_of,
     torch,
     weights_checksum,
 )
+from deephys_sql.recording.hooks import (
+    nonlinearity as nonlinearity_of,
+)
 from deephys_sql.recording.pictures import Encoder
-from deephys_sql.recording.writer import Batch, RecordingRequest, RecordingWriter
+from deephys_sql.recording.request import Batch, RecordingRequest
+from deephys_sql.recording.writer import RecordingWriter
 
 if TYPE_CHECKING:
     from torch import nn
@@ -230,9 +232,8 @@ def record(
             )
             done = end
         for what, values in (("images", images), ("rows of metadata", records)):
-            if isinstance(values, Sequence) and not isinstance(values, str) or is_whole(values):
-                if len(values) != done:
-                    raise InvalidInputError(f"the loader ended after {done} images, and {len(values)} {what} were given.")
+            if values is not None and not isinstance(values, str) and not callable(values) and len(values) != done:
+                raise InvalidInputError(f"the loader ended after {done} images, and {len(values)} {what} were given.")
 
 
 def _pictures(images: Any, inputs: Any, start: int, end: int) -> Any:

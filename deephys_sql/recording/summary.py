@@ -34,9 +34,7 @@ class LayerSummary:
         np.minimum(self.min, block.min(axis=1), out=self.min)
         np.maximum(self.max, block.max(axis=1), out=self.max)
         known = np.flatnonzero(labels >= 0)
-        one_hot = scipy.sparse.csr_array(
-            (np.ones(len(known)), (labels[known], known)), shape=(len(self.category_images), len(labels))
-        )
+        one_hot = scipy.sparse.csr_array((np.ones(len(known)), (labels[known], known)), shape=(len(self.category_images), len(labels)))
         for first in range(0, len(block), NEURONS_AT_ONCE):
             neurons = slice(first, first + NEURONS_AT_ONCE)
             values = block[neurons].astype(np.float64)

@@ -1,0 +1,47 @@
+# `make demo` and `make test` set up everything they need in a virtual environment of their own, .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STORE ?= demo.duckdb
+
+.PHONY: help demo test test-fast lint bench-layouts clean
+
+help:
+	@echo "make demo             train, record and report on Colored MNIST into $(STORE)  [MNIST=folder of IDX files] [STORE=file]"
+	@echo "make test             every test, and the style check"
+	@echo "make test-fast        the tests that take seconds"
+	@echo "make lint             the style check"
+	@echo "make bench-layouts    the physical layouts that were compared (minutes, 40 GB of disk)"
+	@echo "make clean            remove $(VENV) and caches"
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/demo.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo]'
+	touch $@
+
+$(VENV)/test.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@ $(VENV)/demo.stamp
+
+demo: $(VENV)/demo.stamp
+	$(BIN)/deephys-sql demo --overwrite --store "$(STORE)" $(if $(MNIST),--mnist "$(MNIST)")
+
+test: lint
+	$(BIN)/python -m pytest
+
+test-fast: $(VENV)/test.stamp
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(VENV)/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench-layouts: $(VENV)/test.stamp
+	$(BIN)/python benchmarks/layouts.py --folder build/layouts
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .hypothesis .ruff_cache

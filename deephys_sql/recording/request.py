@@ -1,0 +1,69 @@
+"""What is asked to be recorded, and the batches that it comes in."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from deephys_sql.errors import InvalidInputError
+from deephys_sql.recording.outputs import OUTPUT_KINDS
+from deephys_sql.recording.pictures import Encoder, Picture
+
+
+@dataclass(frozen=True)
+class RecordingRequest:
+    """What is asked to be recorded: names, options and provenance; the images come in batches."""
+
+    model: str
+    dataset: str
+    layers: Sequence[str]
+    categories: Sequence[str] | None = None
+    output: str | None = None
+    output_kind: str = "logits"
+    nonlinearity: dict[str, str | None] = field(default_factory=dict)
+    pooling: dict[str, str | None] = field(default_factory=dict)
+    reference: bool = False
+    replace: bool = False
+    encoder: Encoder = field(default_factory=Encoder)
+    weights_checksum: str | None = None
+    torch_version: str | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        for what, name in (("model", self.model), ("dataset", self.dataset), *(("layer", layer) for layer in self.layers)):
+            if not isinstance(name, str) or not name.strip():
+                raise InvalidInputError(f"the {what}'s name must be a text that isn't empty; got {name!r}.")
+        if self.output_kind not in OUTPUT_KINDS:
+            raise InvalidInputError(f"output_kind must be one of {list(OUTPUT_KINDS)}; got {self.output_kind!r}.")
+        if self.categories is not None:
+            if isinstance(self.categories, str) or not len(self.categories):
+                raise InvalidInputError(f"categories must be a list of names; got {self.categories!r}.")
+            if len({str(name) for name in self.categories}) < len(self.categories):
+                raise InvalidInputError("categories must be distinct names; some appear twice.")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some images of a recording: float32 matrices by layer, and what is known of each image.
+
+    `labels` are int64 with -1 for unknown, or None when none were given; `predictions` are given ones only.
+    """
+
+    layers: dict[str, np.ndarray]
+    labels: np.ndarray | None = None
+    predictions: np.ndarray | None = None
+    pictures: list[Picture] | None = None
+    metadata: list[str] | None = None
+
+    def __len__(self) -> int:
+        return len(next(iter(self.layers.values())))
+
+    def require_one_count(self) -> None:
+        """Raise `InvalidInputError` unless everything is given for the same number of images."""
+        counts = {f"layer {name!r}": len(matrix) for name, matrix in self.layers.items()}
+        others = {"labels": self.labels, "predictions": self.predictions, "images": self.pictures, "metadata": self.metadata}
+        counts |= {what: len(values) for what, values in others.items() if values is not None}
+        if len(set(counts.values())) > 1:
+            found = ", ".join(f"{what}: {count}" for what, count in counts.items())
+            raise InvalidInputError(f"a batch must have one of everything an image; got {found}.")

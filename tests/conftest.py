@@ -1,0 +1,48 @@
+"""Fixtures for all tests: an empty store, and stores that hold a small study."""
+
+import itertools
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `import oracle` and `import study` in any test
+
+import deephys_sql as dp  # noqa: E402
+import study as studies  # noqa: E402
+
+
+@pytest.fixture
+def store(tmp_path):
+    """An empty store in a fresh file."""
+    with dp.open(tmp_path / "study.duckdb") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def study():
+    """The small study of `study.random_study`; don't change it."""
+    return studies.random_study()
+
+
+@pytest.fixture(scope="session")
+def recorded(study, tmp_path_factory):
+    """A store that holds `study` as model `net`; only read from it."""
+    with dp.open(tmp_path_factory.mktemp("recorded") / "study.duckdb") as opened:
+        study.record(opened)
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def record_new(tmp_path_factory):
+    """`record_new(study)` records it under new names into one store a file; returns store, model, study as named there."""
+    numbers = itertools.count()
+    with dp.open(tmp_path_factory.mktemp("many") / "study.duckdb") as opened:
+
+        def record(new, **options):
+            number = next(numbers)
+            named = studies.renamed(new, number)
+            named.record(opened, f"net {number}", **options)
+            return opened, f"net {number}", named
+
+        yield record
