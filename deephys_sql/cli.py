@@ -179,3 +179,7 @@ def _pairs(arguments: tuple[str, ...]) -> dict[str, str]:
             value = rest.pop(0)
         pairs[name.replace("-", "_")] = value
     return pairs
+
+
+if __name__ == "__main__":
+    main()

@@ -71,8 +71,8 @@ def test_response_may_exceed_one_outside_the_reference(store):
     part = make.Part(np.array([0]), np.zeros((1, 1), np.float32), {"fc": np.float32([[2]])})
     other = make.Part(np.array([0]), np.zeros((1, 1), np.float32), {"fc": np.float32([[6]])})
     make.Study({"clean": part, "shifted": other}, ["a"]).record(store)
-    assert store.sql("select response from response where dataset = 'shifted'").fetchall() == [(3.0,)]
-    assert store.sql("select activation_ratio from neuron_score").fetchall() == [(3.0,)] * 1 + [(None,)]
+    assert store.sql("select response from response where dataset = 'shifted' and layer = 'fc'").fetchall() == [(3.0,)]
+    assert store.sql("select activation_ratio from neuron_score where layer = 'fc'").fetchall() == [(3.0,)]
 
 
 def test_silent_neurons_are_flagged_and_have_no_response(recorded, study):
