@@ -13,8 +13,12 @@ __all__ = ["DeephysError", "Store", "layers", "migrate", "open", "record"]
 
 def __getattr__(name: str):
     """Load the verbs that need torch when they are first used."""
-    if name in ("layers", "record"):
-        from deephys_sql.recording import models
+    if name == "layers":
+        from deephys_sql.recording.models import layers
 
-        return getattr(models, name)
+        return layers
+    if name == "record":
+        from deephys_sql.loop import record
+
+        return record
     raise AttributeError(f"module 'deephys_sql' has no attribute {name!r}")

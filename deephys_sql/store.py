@@ -190,7 +190,7 @@ class Store:
         """
         from deephys_sql.recording.models import ModelRecorder
 
-        return ModelRecorder(self, model, name, dataset, **options)
+        return ModelRecorder(self.writing, model, name, dataset, **options)
 
     def add_recording(
         self,
@@ -243,7 +243,8 @@ class Store:
         `RecordingExistsError`, `CategoriesDifferError`, `DatasetDiffersError`, `ModelDiffersError`, `StoreFullError`.
         Source: Sarkar et al., "Deephys", section 2.
         """
-        record_arrays(**{name: value for name, value in locals().items() if name != "self"}, store=self)
+        arguments = {name: value for name, value in locals().items() if name != "self"}
+        record_arrays(writing=self.writing, **arguments)
 
     def set_reference(self, model: str, dataset: str) -> None:
         """Make a recorded dataset the default reference of a model, and compute its scores anew.

@@ -1,14 +1,10 @@
-"""Records a torch model while it runs: `layers`, `ModelRecorder` and the loop `record`."""
+"""Records a torch model while it runs: `layers` and `ModelRecorder`."""
 
 import dataclasses
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tqdm.auto import tqdm
-
 from deephys_sql.errors import InvalidInputError
-from deephys_sql.recording.arrays_recording import as_json, as_labels, as_records, by_layer
 from deephys_sql.recording.hooks import (
     Capture,
     Layer,
@@ -22,14 +18,13 @@ from deephys_sql.recording.hooks import (
 from deephys_sql.recording.hooks import (
     nonlinearity as nonlinearity_of,
 )
+from deephys_sql.recording.inputs import as_json, as_labels, as_records, by_layer
 from deephys_sql.recording.pictures import Encoder
 from deephys_sql.recording.request import Batch, RecordingRequest
-from deephys_sql.recording.writer import RecordingWriter
+from deephys_sql.recording.writer import RecordingWriter, Writing
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from deephys_sql.store import Store
 
 RETURNED = "output"  # the layer that holds what the model returns, when no module is named
 
@@ -90,7 +85,7 @@ class ModelRecorder:
 
     def __init__(
         self,
-        store: "Store",
+        writing: Writing,
         model: "nn.Module",
         name: str,
         dataset: str,
@@ -107,7 +102,7 @@ class ModelRecorder:
         thumbnail_format: str = "webp",
         keep_originals: bool = False,
     ):
-        self._store = store
+        self._open_writer = writing
         self._model = model
         self._output = output
         hooked = [layer for layer in dict.fromkeys([*layers, output]) if layer is not None]
@@ -148,7 +143,7 @@ class ModelRecorder:
 
     def __enter__(self) -> "ModelRecorder":
         request = dataclasses.replace(self._request, weights_checksum=weights_checksum(self._model))
-        self._writing = self._store.writing(request)
+        self._writing = self._open_writer(request)
         self._writer = self._writing.__enter__()
         return self
 
@@ -178,70 +173,6 @@ class ModelRecorder:
         )
         self._writer.add(batch)
         return returned
-
-
-def record(
-    model: "nn.Module",
-    loader: Iterable[Any],
-    *,
-    store: "Store | str | os.PathLike",
-    name: str,
-    dataset: str,
-    layers: Sequence[str],
-    images: Any = None,
-    metadata: Any = None,
-    progress: bool = True,
-    **options: Any,
-) -> None:
-    """Record a torch model on every batch of a loader, with a progress bar.
-
-    >>> import deephys_sql as dp
-    >>> dp.record(net, loader, store="study.duckdb", name="resnet18", dataset="CIFAR-10",
-    ...           layers=["avgpool"], output="fc", categories=names, images="inputs")  # doctest: +SKIP
-
-    loader: gives inputs, or pairs (inputs, labels); a `torch.utils.data.DataLoader`, not shuffled, or any iterable.
-    store: an open store, or a path.
-    images: the pictures: "inputs" when the inputs are images x channels x height x width in 0..1; a function from the inputs
-        to images x height x width [x 3]; or all of them: an array, or a list of PIL images, encoded bytes or paths.
-    metadata: a list of dicts, a DataFrame or an Arrow table, a row an image.
-    options: those of `Store.record`: output, categories, pooling, reference, replace, ...
-    """
-    if not hasattr(store, "record"):
-        from deephys_sql.store import open
-
-        with open(store) as opened:
-            return record(
-                model, loader, store=opened, name=name, dataset=dataset, layers=layers, images=images, metadata=metadata,
-                progress=progress, **options,
-            )  # fmt: skip
-    records = None if metadata is None else as_records(metadata)
-    done = 0
-    with (
-        store.record(model, name, dataset, layers=layers, **options) as rec,
-        tqdm(loader, desc=f"{name} on {dataset}", unit=" batches", disable=None if progress else True) as batches,
-    ):
-        for batch in batches:
-            inputs, labels = batch if isinstance(batch, list | tuple) and len(batch) == 2 else (batch, None)
-            count = len(first_tensor(inputs))
-            end = done + count
-            rec(
-                inputs,
-                labels=labels,
-                images=_pictures(images, inputs, done, end),
-                metadata=None if records is None else records[done:end],
-            )
-            done = end
-        for what, values in (("images", images), ("rows of metadata", records)):
-            if values is not None and not isinstance(values, str) and not callable(values) and len(values) != done:
-                raise InvalidInputError(f"the loader ended after {done} images, and {len(values)} {what} were given.")
-
-
-def _pictures(images: Any, inputs: Any, start: int, end: int) -> Any:
-    """Return the pictures of a batch, from what `record` was given as images."""
-    if images == "inputs" if isinstance(images, str) else callable(images):
-        pixels = first_tensor(inputs)
-        return images(pixels) if callable(images) else pixels.detach().float().movedim(1, -1).cpu()
-    return None if images is None else images[start:end]
 
 
 def _logits(returned: Any) -> Any:

@@ -3,7 +3,8 @@
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import duckdb
@@ -358,6 +359,10 @@ class RecordingWriter:
     def _insert(self, table: str, columns: dict[str, Any]) -> None:
         incoming = pa.table(columns)  # noqa: F841 - the statement names it
         self._connection.execute(f"insert into {table} by name select * from incoming")
+
+
+Writing = Callable[[RecordingRequest], AbstractContextManager[RecordingWriter]]
+"""Gives a writer for the length of a `with` block: `Store.writing`."""
 
 
 def score(connection: duckdb.DuckDBPyConnection, model_id: int) -> None:

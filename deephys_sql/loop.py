@@ -1,0 +1,77 @@
+"""Records a torch model on every batch of a loader."""
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tqdm.auto import tqdm
+
+from deephys_sql.errors import InvalidInputError
+from deephys_sql.recording.hooks import first_tensor
+from deephys_sql.recording.inputs import as_records
+from deephys_sql.store import Store, open
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def record(
+    model: "nn.Module",
+    loader: Iterable[Any],
+    *,
+    store: Store | str | os.PathLike,
+    name: str,
+    dataset: str,
+    layers: Sequence[str],
+    images: Any = None,
+    metadata: Any = None,
+    progress: bool = True,
+    **options: Any,
+) -> None:
+    """Record a torch model on every batch of a loader, with a progress bar.
+
+    >>> import deephys_sql as dp
+    >>> dp.record(net, loader, store="study.duckdb", name="resnet18", dataset="CIFAR-10",
+    ...           layers=["avgpool"], output="fc", categories=names, images="inputs")  # doctest: +SKIP
+
+    loader: gives inputs, or pairs (inputs, labels); a `torch.utils.data.DataLoader`, not shuffled, or any iterable.
+    store: an open store, or a path.
+    images: the pictures: "inputs" when the inputs are images x channels x height x width in 0..1; a function from the inputs
+        to images x height x width [x 3]; or all of them: an array, or a list of PIL images, encoded bytes or paths.
+    metadata: a list of dicts, a DataFrame or an Arrow table, a row an image.
+    options: those of `Store.record`: output, categories, pooling, reference, replace, ...
+    """
+    if not isinstance(store, Store):
+        with open(store) as opened:
+            return record(
+                model, loader, store=opened, name=name, dataset=dataset, layers=layers, images=images, metadata=metadata,
+                progress=progress, **options,
+            )  # fmt: skip
+    records = None if metadata is None else as_records(metadata)
+    done = 0
+    with (
+        store.record(model, name, dataset, layers=layers, **options) as rec,
+        tqdm(loader, desc=f"{name} on {dataset}", unit=" batches", disable=None if progress else True) as batches,
+    ):
+        for batch in batches:
+            inputs, labels = batch if isinstance(batch, list | tuple) and len(batch) == 2 else (batch, None)
+            count = len(first_tensor(inputs))
+            end = done + count
+            rec(
+                inputs,
+                labels=labels,
+                images=_pictures(images, inputs, done, end),
+                metadata=None if records is None else records[done:end],
+            )
+            done = end
+        for what, values in (("images", images), ("rows of metadata", records)):
+            if values is not None and not isinstance(values, str) and not callable(values) and len(values) != done:
+                raise InvalidInputError(f"the loader ended after {done} images, and {len(values)} {what} were given.")
+
+
+def _pictures(images: Any, inputs: Any, start: int, end: int) -> Any:
+    """Return the pictures of a batch, from what `record` was given as images."""
+    if images == "inputs" if isinstance(images, str) else callable(images):
+        pixels = first_tensor(inputs)
+        return images(pixels) if callable(images) else pixels.detach().float().movedim(1, -1).cpu()
+    return None if images is None else images[start:end]
