@@ -150,10 +150,10 @@ def describe(output: Any) -> str:
     return f"a {type(output).__name__}"
 
 
-def nonlinearity(module: nn.Module) -> str | None:
+def nonlinearity_of(module: nn.Module) -> str | None:
     """Return the name of the activation function that a module ends with, in lower case; None when it is not known.
 
-    >>> nonlinearity(nn.Sequential(nn.Linear(2, 2), nn.ReLU()))
+    >>> nonlinearity_of(nn.Sequential(nn.Linear(2, 2), nn.ReLU()))
     'relu'
     """
     while isinstance(module, nn.Sequential) and len(module):

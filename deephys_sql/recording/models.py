@@ -12,11 +12,9 @@ from deephys_sql.recording.hooks import (
     evaluating,
     first_tensor,
     forward,
+    nonlinearity_of,
     torch,
     weights_checksum,
-)
-from deephys_sql.recording.hooks import (
-    nonlinearity as nonlinearity_of,
 )
 from deephys_sql.recording.inputs import as_json, as_labels, as_records, by_layer
 from deephys_sql.recording.pictures import Encoder
