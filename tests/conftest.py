@@ -5,11 +5,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `import oracle` and `import study` in any test
 
 import deephys_sql as dp  # noqa: E402
 import study as studies  # noqa: E402
+
+
+# An example records two datasets, which takes a tenth of a second: few examples, the same in every run.
+settings.register_profile("deephys", max_examples=15, deadline=None, database=None, derandomize=True)
+settings.load_profile("deephys")
 
 
 @pytest.fixture

@@ -118,7 +118,7 @@ def studies(draw, most_images=16, most_neurons=4, most_categories=6):
     neurons = draw(st.integers(1, most_neurons))
     parts = {}
     for name in ("clean", "shifted"):
-        images = draw(st.one_of(st.just(1), st.integers(1, most_images), st.integers(6, most_images)))
+        images = draw(st.one_of(st.just(1), st.integers(1, most_images), st.integers(most_images // 2, most_images)))
         known = draw(st.sets(st.integers(0, categories - 1), min_size=1)) if draw(st.booleans()) else range(categories)
         labels = draw(st.lists(st.sampled_from([UNKNOWN, *known, *known]), min_size=images, max_size=images))
         logits = draw(arrays(np.float32, (images, categories), elements=st.sampled_from([-3.0, 0.0, 0.0, 1.0, 2.0, 30.0])))

@@ -9,10 +9,11 @@ from tqdm.auto import tqdm
 from deephys_sql.errors import InvalidInputError
 from deephys_sql.recording.arrays import Rows, is_whole
 from deephys_sql.recording.inputs import as_json, as_labels, as_records, by_layer
-from deephys_sql.recording.layer_writer import BLOCK_IMAGES
 from deephys_sql.recording.pictures import Encoder, require_pictures
 from deephys_sql.recording.request import Batch, RecordingRequest
 from deephys_sql.recording.writer import Writing
+
+IMAGES_AT_ONCE = 512  # read and encoded together, with their pictures
 
 
 def record_arrays(
@@ -87,7 +88,7 @@ def record_arrays(
     ):
         while True:
             first = writer.images
-            layers = {name: source.take(BLOCK_IMAGES) for name, source in rows.items()}
+            layers = {name: source.take(IMAGES_AT_ONCE) for name, source in rows.items()}
             count = _require_equal_batches(layers, first)
             if not count:
                 break

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import itertools
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -57,9 +58,9 @@ class Encoder:
 
         Raises `InvalidInputError` naming the first image that can't be read.
         """
-        numbered = list(enumerate(_items(images), start=first_image))
+        require_pictures(images)
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            return list(pool.map(lambda item: self._encode(*item), numbered))
+            return list(pool.map(self._encode, itertools.count(first_image), images))
 
     def _encode(self, number: int, item: Any) -> Picture:
         try:
@@ -109,24 +110,8 @@ def require_pictures(images: Any) -> None:
         raise InvalidInputError(f"images must have at least one pixel; got shape {shape}.")
 
 
-def _items(images: Any) -> Sequence[Any]:
-    require_pictures(images)
-    if not is_whole(images):
-        return images
-    array = as_array(images)
-    if array.dtype.kind == "f":
-        if array.size and not (array.min() >= 0 and array.max() <= 1):
-            raise InvalidInputError(
-                f"images of floats must lie in 0..1; these reach from {array.min():.4g} to {array.max():.4g}. Give the "
-                f"pictures before normalisation, or uint8 in 0..255."
-            )
-        array = np.round(array * 255).astype(np.uint8)
-    elif array.dtype != np.uint8:
-        raise InvalidInputError(f"images must be uint8 in 0..255 or floats in 0..1; got {array.dtype}.")
-    return array[..., 0] if array.ndim == 4 and array.shape[3] == 1 else array
-
-
 def _open(item: Any) -> tuple[Image.Image, bytes | None, str | None]:
+    """Return a picture with its encoded bytes and its URI, where there are any."""
     if isinstance(item, Image.Image):
         return item, None, None
     if isinstance(item, bytes | bytearray | memoryview):
@@ -135,8 +120,23 @@ def _open(item: Any) -> tuple[Image.Image, bytes | None, str | None]:
         encoded = Path(item).read_bytes()
         return Image.open(io.BytesIO(encoded)), encoded, str(item)
     if is_whole(item):
-        return Image.fromarray(np.ascontiguousarray(_items(as_array(item)[None])[0])), None, None
+        return Image.fromarray(_pixels(as_array(item))), None, None
     raise InvalidInputError(f"a picture must be a PIL image, encoded bytes, a path or an array; got {type(item).__name__}.")
+
+
+def _pixels(array: np.ndarray) -> np.ndarray:
+    """Return height x width [x 3 or 4] as uint8."""
+    require_pictures(array[None])
+    if array.dtype.kind == "f":
+        if not (array.min() >= 0 and array.max() <= 1):
+            raise InvalidInputError(
+                f"floats must lie in 0..1; these reach from {array.min():.4g} to {array.max():.4g}. Give the pictures before "
+                f"normalisation, or uint8 in 0..255."
+            )
+        array = np.round(array * 255).astype(np.uint8)
+    elif array.dtype != np.uint8:
+        raise InvalidInputError(f"pixels must be uint8 in 0..255 or floats in 0..1; got {array.dtype}.")
+    return np.ascontiguousarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array)
 
 
 def _plain(picture: Image.Image) -> Image.Image:

@@ -2,12 +2,10 @@
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 import oracle
 import study as make
-
-modest = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def matrix(store, column, view, model, layer, dataset, shape):
@@ -53,7 +51,6 @@ def test_response_is_normalised_by_the_reference(recorded, study, view):
         assert np.array_equal(matrix(recorded, "value", view, "net", layer, dataset, values.shape), values)
 
 
-@modest
 @given(study=make.studies())
 def test_responses_of_any_study(record_new, study):
     """Normalised responses equal the oracle's; within the reference they lie in 0..1."""
@@ -92,7 +89,6 @@ def test_silent_neurons_are_flagged_and_have_no_response(recorded, study):
     assert conv[0] == conv[1] == 0
 
 
-@modest
 @given(study=make.studies())
 def test_activation_ratio(record_new, study):
     """M_D(n) / M_R(n) exactly, NULL when silent in the reference, 0 when silent in D alone."""
@@ -123,7 +119,6 @@ def test_summary_of_a_neuron(recorded, study):
         check_summary(recorded, "net", layer, dataset, values)
 
 
-@modest
 @given(study=make.studies())
 def test_summary_of_any_neuron(record_new, study):
     """The same for columns of one image, zeros, constants and negative values."""

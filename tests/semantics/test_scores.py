@@ -1,0 +1,367 @@
+"""SEMANTICS.md, Scores."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from scipy import stats
+
+import oracle
+import study as make
+
+SCORES = "activation_ratio, response_loss, novelty, spurious, reason, fewest_images"
+
+
+def part_of(values, labels, categories=6):
+    """A dataset of one layer `fc`."""
+    values = np.asarray(values, np.float32)
+    return make.Part(np.asarray(labels), np.zeros((len(values), categories), np.float32), {"fc": values})
+
+
+def record_pair(store, clean, shifted, categories=6):
+    """Record a reference and a dataset, each (values, labels), as model `net` with layer `fc`."""
+    parts = {"clean": part_of(*clean, categories), "shifted": part_of(*shifted, categories)}
+    make.Study(parts, [f"category {i}" for i in range(categories)]).record(store)
+
+
+def kept_scores(store, model="net", layer="fc", dataset="shifted"):
+    text = f"select {SCORES} from neuron_score where model = $m and layer = $l and dataset = $d order by neuron"
+    return store.sql(text, m=model, l=layer, d=dataset).fetchall()
+
+
+def macro_scores(store, model="net", layer="fc", dataset="shifted", reference="clean"):
+    text = f"select {SCORES} from scores($m, $l, $d, $r) order by neuron"
+    return store.sql(text, m=model, l=layer, d=dataset, r=reference).fetchall()
+
+
+def close(found, expected):
+    """Whether a number or NULL agrees with the oracle's number or NaN."""
+    if found is None or np.isnan(expected):
+        return found is None and bool(np.isnan(expected))
+    return abs(found - expected) <= 1e-9 * max(1, abs(expected))
+
+
+def check_scores(rows, values, labels, reference, reference_labels):
+    expected = oracle.scores(values, labels, reference, reference_labels)
+    ratios = oracle.activation_ratio(values, reference)
+    assert len(rows) == len(expected)
+    for neuron, (row, want) in enumerate(zip(rows, expected, strict=True)):
+        ratio, loss, novelty, spurious, reason, fewest = row
+        assert close(ratio, ratios[neuron])
+        assert close(loss, want["loss"])
+        if abs(want["loss"]) > 1e-9 or loss is None:
+            assert close(novelty, want["novelty"])
+        assert novelty is None or novelty == loss > 0
+        assert close(spurious, want["spurious"])
+        assert reason == want["reason"]
+        assert (spurious is None) == (reason is not None)
+        if spurious is not None:
+            assert 0 <= spurious <= 1
+            assert fewest == oracle.fewest_images(labels, reference_labels)
+
+
+def test_category_responses(recorded, study):
+    """m_D(n, c) with its count, for every category with images and no other; NULL for silent neurons."""
+    for layer, dataset, values, reference in study.cells():
+        labels = study.parts[dataset].labels
+        expected = oracle.category_responses(values, labels, reference)
+        rows = recorded.sql(
+            "select neuron, category, category_name, images, response from category_response where layer = $l and dataset = $d",
+            l=layer,
+            d=dataset,
+        ).fetchall()
+        assert {row[:2] for row in rows} == {(n, c) for n in range(values.shape[1]) for c in expected}
+        assert len(rows) == len(expected) * values.shape[1]
+        for neuron, category, name, images, response in rows:
+            assert (name, images) == (study.categories[category], expected[category][1])
+            assert close(response, expected[category][0][neuron])
+
+
+@given(study=make.studies())
+def test_category_responses_of_any_study(record_new, study):
+    """The same for missing categories, unknown labels, one image and silent neurons."""
+    store, model, study = record_new(study)
+    for layer, dataset, values, reference in study.cells():
+        expected = oracle.category_responses(values, study.parts[dataset].labels, reference)
+        rows = store.sql(
+            "select neuron, category, images, response from category_response where model = $m and layer = $l and dataset = $d",
+            m=model,
+            l=layer,
+            d=dataset,
+        ).fetchall()
+        assert {row[:2] for row in rows} == {(n, c) for n in range(values.shape[1]) for c in expected}
+        for neuron, category, images, response in rows:
+            assert images == expected[category][1]
+            assert close(response, expected[category][0][neuron])
+
+
+def test_category_responses_of_a_neuron_beside_the_reference(recorded, study):
+    """The query shows both sides with their counts; a side without images is NULL."""
+    sides = {name: study.parts[name] for name in ("clean", "shifted")}
+    reference = sides["clean"].activations["fc"]
+    means = {n: oracle.category_responses(p.activations["fc"], p.labels, reference) for n, p in sides.items()}
+    for neuron in range(20):
+        rows = recorded.query("category_responses", model="net", layer="fc", neuron=neuron, dataset="shifted").fetchall()
+        assert {row[0] for row in rows} == set(means["clean"]) | set(means["shifted"])
+        for category, name, clean_mean, shifted_mean, clean_images, shifted_images in rows:
+            assert name == study.categories[category]
+            for mean, images, side in ((clean_mean, clean_images, "clean"), (shifted_mean, shifted_images, "shifted")):
+                if category in means[side]:
+                    assert close(mean, means[side][category][0][neuron])
+                    assert images == means[side][category][1]
+                else:
+                    assert mean is images is None
+        assert rows == sorted(rows, key=lambda row: (row[2] is None, -(row[2] or 0), row[0]))
+
+
+def test_scores(recorded, study):
+    """Ratio, loss, novelty and spurious of every neuron against the default reference, kept and by macro."""
+    clean = study.parts["clean"]
+    for layer in ("conv", "fc"):
+        for dataset in ("shifted", "unlabelled"):
+            part = study.parts[dataset]
+            rows = kept_scores(recorded, layer=layer, dataset=dataset)
+            check_scores(rows, part.activations[layer], part.labels, clean.activations[layer], clean.labels)
+            assert macro_scores(recorded, layer=layer, dataset=dataset) == rows
+    assert {row[4] for row in kept_scores(recorded, layer="conv")} >= {None, "constant", "silent_in_reference"}
+    assert {row[4] for row in kept_scores(recorded, dataset="unlabelled")} == {"few_categories"}
+
+
+@given(study=make.studies(most_images=30))
+def test_scores_of_any_study(record_new, study):
+    """The same for ties, zeros, silent neurons, constant categories, categories missing on a side, one image."""
+    store, model, study = record_new(study)
+    clean, shifted = study.parts.values()
+    clean_name, shifted_name = study.parts
+    rows = kept_scores(store, model, dataset=shifted_name)
+    check_scores(rows, shifted.activations["fc"], shifted.labels, clean.activations["fc"], clean.labels)
+    rows = macro_scores(store, model, dataset=clean_name, reference=shifted_name)
+    check_scores(rows, clean.activations["fc"], clean.labels, shifted.activations["fc"], shifted.labels)
+
+
+def test_response_loss_is_signed_and_novelty_is_its_positive_part(store):
+    """A neuron that loses 0.75 of its response has novelty 0.75; one that gains, and one that keeps it, has none."""
+    labels = [0, 1, 2]
+    record_pair(store, ([[4, 1, 2], [0, 1, 0], [1, 0, 0]], labels), ([[1, 3, 0], [0, 0, 2], [0, 0, 0]], labels))
+    assert [row[1:3] for row in kept_scores(store)] == [(0.75, 0.75), (-2.0, None), (0.0, None)]
+
+
+def test_loss_takes_the_largest_of_each_side(store):
+    """The best category of one side need not be that of the other, nor exist there."""
+    record_pair(store, ([[4], [2], [0]], [0, 1, 2]), ([[1], [3], [0]], [1, 3, 2]))
+    assert kept_scores(store)[0][1:3] == (0.25, 0.25)
+
+
+def test_unknown_labels_count_in_the_maximum_and_in_no_category(store):
+    """An image without a label may hold M_R(n), and is behind no category's mean."""
+    record_pair(store, ([[8], [4]], [-1, 0]), ([[2], [8]], [0, -1]))
+    assert kept_scores(store)[0] == (1.0, 0.25, 0.25, None, "few_categories", 1)
+
+
+def test_average_ranks_for_ties(store):
+    """Spurious equals SciPy's spearmanr where categories tie on either side."""
+    left, right = [4, 4, 2, 1, 0, 0], [1, 3, 3, 3, 0, 2]
+    record_pair(store, (np.array(left)[:, None], range(6)), (np.array(right)[:, None], range(6)))
+    expected = 1 - abs(stats.spearmanr(left, right).statistic)
+    assert 0.1 < expected < 0.9
+    assert kept_scores(store)[0][3] == pytest.approx(expected, abs=1e-12)
+
+
+def test_means_that_agree_to_nine_decimals_are_ties(store):
+    """0.1 + 0.2 and 0.3, or means 1e-11 apart, rank alike; means 1e-7 apart do not."""
+    reference = np.float64([1, 0.5, 0.5, 0.25])
+    near, far = reference.copy(), reference.copy()
+    near[1] += 2**-37
+    far[1] += 2**-23
+    labels = [0, 1, 2, 3]
+    halves = np.repeat(reference, 2)
+    for name, side in {"near": near, "far": far}.items():
+        # each mean is over two images, so that float32 can hold a mean that float32 alone could not
+        values = np.repeat(side, 2)
+        values[2:4] = [side[1] * 2 - 2**-12, 2**-12] if name == "near" else side[1]
+        store.add_recording(
+            model=name,
+            dataset=f"{name} clean",
+            activations={"fc": halves[:, None]},
+            labels=np.repeat(labels, 2),
+            predictions=[0] * 8,
+            categories=list("abcd"),
+            progress=False,
+        )
+        store.add_recording(
+            model=name,
+            dataset=f"{name} other",
+            activations={"fc": values[:, None].astype(np.float32)},
+            labels=np.repeat(labels, 2),
+            predictions=[0] * 8,
+            categories=list("abcd"),
+            progress=False,
+        )
+    assert kept_scores(store, "near", dataset="near other")[0][3] == 0
+    expected = 1 - stats.spearmanr(reference, far).statistic
+    assert kept_scores(store, "far", dataset="far other")[0][3] == pytest.approx(expected, abs=1e-12)
+    assert expected > 0.01
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_spurious_is_exactly_zero_against_itself_and_monotone_transforms(store, seed):
+    """Nothing is spurious against itself, a copy, an increasing function, or a decreasing one (the sign is dropped)."""
+    rng = np.random.default_rng(seed)
+    values = rng.integers(0, 9, (40, 12)).astype(np.float32)
+    values[0] = 16
+    labels = np.arange(40)
+    parts = {name: part_of(v, labels, 40) for name, v in {"clean": values, "squared": values**2, "falling": 20 - values}.items()}
+    make.Study(parts, [str(i) for i in range(40)]).record(store)
+    for dataset in parts:
+        assert [row[3] for row in macro_scores(store, dataset=dataset)] == [0.0] * 12
+    assert [row[1] for row in macro_scores(store, dataset="clean")] == [0.0] * 12
+
+
+@pytest.mark.parametrize(
+    ("clean", "shifted", "reason"),
+    [
+        (([[1], [2], [3]], [0, 1, 2]), ([[1], [2], [3]], [0, 1, 3]), "few_categories"),
+        (([[1], [2], [3]], [0, 1, 2]), ([[1], [2], [3]], [-1, -1, -1]), "few_categories"),
+        (([[1]], [0]), ([[1]], [0]), "few_categories"),
+        (([[1], [2], [3]], [0, 1, 2]), ([[2], [2], [2]], [0, 1, 2]), "constant"),
+        (([[1], [1], [1]], [0, 1, 2]), ([[1], [2], [3]], [0, 1, 2]), "constant"),
+        (([[1], [2], [3]], [0, 1, 2]), ([[-1], [0], [-3]], [0, 1, 2]), "constant"),
+        (([[-1], [0], [-3]], [0, 1, 2]), ([[1], [2], [3]], [0, 1, 2]), "silent_in_reference"),
+        (([[-1]], [0]), ([[1]], [0]), "silent_in_reference"),
+    ],
+)
+def test_spurious_is_null_with_a_reason(store, clean, shifted, reason):
+    """Fewer than 3 shared categories, a constant side, or a neuron silent in the reference: NULL and why."""
+    record_pair(store, clean, shifted)
+    assert kept_scores(store)[0][3:5] == (None, reason)
+
+
+def test_a_layer_that_the_reference_lacks(store):
+    """Its neurons have no ratio, loss, novelty or spurious score, for the reason not_in_reference."""
+    labels = [0, 1, 2]
+    store.add_recording(
+        model="net", dataset="clean", activations={"other": np.eye(3)}, labels=labels, predictions=labels, categories=list("abc"), progress=False
+    )
+    store.add_recording(model="net", dataset="shifted", activations={"fc": np.eye(3)}, labels=labels, predictions=labels, progress=False)
+    assert {row[:5] for row in kept_scores(store)} == {(None, None, None, None, "not_in_reference")}
+    assert store.sql("select distinct response from response where layer = 'fc'").fetchall() == [(None,)]
+    assert store.sql("select distinct silent_in_reference from neuron_summary where layer = 'fc'").fetchall() == [(None,)]
+
+
+def test_fewest_images_counts_both_sides(store):
+    """The smallest count behind any shared category, wherever it is; a category of one side alone does not count."""
+    clean = [0] * 5 + [1] * 4 + [2] * 3 + [3]
+    shifted = [0] * 5 + [1] * 2 + [2] * 6
+    values = np.arange(13, dtype=np.float32)[:, None]
+    record_pair(store, (values, clean), (values, shifted))
+    assert kept_scores(store)[0][5] == 2
+    assert macro_scores(store, dataset="clean", reference="shifted")[0][5] == 2
+
+
+def test_scores_against_another_reference(store, study):
+    """The macro takes any reference; after set_reference the views use it, and setting it back restores the first."""
+    study.record(store)
+    before = {layer: kept_scores(store, layer=layer) for layer in ("conv", "fc")}
+    by_macro = {layer: macro_scores(store, layer=layer, dataset="clean", reference="shifted") for layer in before}
+    clean, shifted = study.parts["clean"], study.parts["shifted"]
+    for layer, rows in by_macro.items():
+        check_scores(rows, clean.activations[layer], clean.labels, shifted.activations[layer], shifted.labels)
+    store.set_reference("net", "shifted")
+    for layer in before:
+        assert kept_scores(store, layer=layer, dataset="clean") == by_macro[layer]
+        assert kept_scores(store, layer=layer, dataset="shifted") == []
+        found = store.sql(
+            "select response from response where layer = $l and dataset = 'clean' order by image, neuron", l=layer
+        ).fetchall()
+        expected = oracle.normalised(clean.activations[layer], shifted.activations[layer]).ravel()
+        assert np.array_equal([np.nan if r is None else r for (r,) in found], expected, equal_nan=True)
+        silent = store.sql(
+            "select silent_in_reference from neuron_summary where layer = $l and dataset = 'clean' order by neuron", l=layer
+        ).fetchall()
+        assert [row[0] for row in silent] == (oracle.maximum(shifted.activations[layer]) == 0).tolist()
+    store.set_reference("net", "clean")
+    assert {layer: kept_scores(store, layer=layer) for layer in before} == before
+
+
+def scores_of(study, dataset, layer):
+    """The oracle's scores of a layer by name, NaN for NULL."""
+    part, clean = study.parts[dataset], study.parts["clean"]
+    rows = oracle.scores(part.activations[layer], part.labels, clean.activations[layer], clean.labels)
+    return {
+        "spurious": [row["spurious"] for row in rows],
+        "novelty": [row["novelty"] for row in rows],
+        "response_loss": [row["loss"] for row in rows],
+        "activation_ratio": oracle.activation_ratio(part.activations[layer], clean.activations[layer]),
+    }, [row["reason"] for row in rows]
+
+
+@pytest.mark.parametrize("variant", ["paper", "notebook"])
+@pytest.mark.parametrize("layer", ["conv", "fc"])
+def test_score_summary(recorded, study, variant, layer):
+    """Count, NULLs by reason, mean, deviation, quartiles, share above 0; the notebook keeps negative novelty."""
+    rows = recorded.query("score_summary", model="net", layer=layer, variant=variant).fetchall()
+    assert [row[:2] for row in rows] == [
+        (d, s) for d in ("shifted", "unlabelled") for s in ("spurious", "novelty", "response_loss", "activation_ratio")
+    ]
+    for row in rows:
+        scores, reasons = scores_of(study, row[0], layer)
+        values = scores["response_loss" if variant == "notebook" and row[1] == "novelty" else row[1]]
+        assert row[2] == len(values)
+        assert row[4] == reasons.count("silent_in_reference")
+        if row[1] == "spurious":
+            assert row[5:7] == (reasons.count("constant"), reasons.count("few_categories"))
+        for found, want in zip((row[3], *row[7:]), oracle.summary(values), strict=True):
+            assert found == (None if want is None else pytest.approx(want, abs=1e-9))
+
+
+def test_score_summary_names_every_null(store):
+    """The scored and the NULLs by reason add up to the neurons, also in a layer that the reference lacks."""
+    labels = [0, 1, 2]
+    store.add_recording(
+        model="net", dataset="clean", activations={"other": np.eye(3)}, labels=labels, predictions=labels, categories=list("abc"), progress=False
+    )
+    store.add_recording(model="net", dataset="shifted", activations={"fc": np.eye(3)}, labels=labels, predictions=labels, progress=False)
+    relation = store.query("score_summary", model="net", layer="fc")
+    row = dict(zip(relation.columns, relation.fetchall()[0], strict=True))
+    reasons = ("not_in_reference", "silent_in_reference", "constant", "few_categories")
+    assert row["scored"] + sum(row.get(reason, 0) for reason in reasons) == row["neurons"] == 3
+
+
+def density(store, layer, score, points=201):
+    rows = store.query("score_density", model="net", layer=layer, score=score, points=points).fetchall()
+    return [row[1:] for row in rows if row[0] == "shifted"]
+
+
+@pytest.mark.parametrize("score", ["spurious", "novelty"])
+def test_density(recorded, study, score):
+    """Gaussian kernels of Scott's width, reflected at 0 and 1; the mode is the highest point."""
+    values = np.array(scores_of(study, "shifted", "fc")[0][score])
+    rows = density(recorded, "fc", score)
+    positions, found = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
+    assert np.allclose(positions, np.linspace(0, 1, 201), rtol=0, atol=1e-12)
+    assert np.allclose(found, oracle.density(values[~np.isnan(values)], positions), rtol=0, atol=1e-8)
+    assert np.trapezoid(found, positions) == pytest.approx(1, abs=1e-3)
+    assert [row[2] for row in rows].index(True) == np.argmax(found)
+    assert sum(row[2] for row in rows) == 1
+
+
+@pytest.mark.parametrize("values", [[0.0, 1.0], [0.0, 0.0, 1.0], [0.5, 0.875]])
+def test_density_of_few_neurons_integrates_to_one(store, values):
+    """However wide the kernels, no mass falls outside 0..1: the integral is 1."""
+    labels = [0, 1]
+    clean = np.full((2, len(values)), 16.0)
+    shifted = np.array([[16 * (1 - v) for v in values]] * 2)
+    record_pair(store, (clean, labels), (shifted, labels))
+    assert [row[1] for row in kept_scores(store)] == pytest.approx(values, abs=1e-12)
+    store.sql("select 1").fetchall()
+    rows = density(store, "fc", "novelty", 2001)
+    if sum(value > 0 for value in values) > 1:
+        assert np.trapezoid([row[1] for row in rows], [row[0] for row in rows]) == pytest.approx(1, abs=1e-5)
+    else:
+        assert rows == []
+
+
+def test_density_needs_two_different_scores(recorded):
+    """Without scores, or with equal ones, there is no density; an unlabelled dataset has none."""
+    for score in ("spurious", "novelty"):
+        rows = recorded.query("score_density", model="net", layer="fc", score=score).fetchall()
+        assert {row[0] for row in rows} == {"shifted"}
