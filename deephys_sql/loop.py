@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 
 from deephys_sql.errors import InvalidInputError
-from deephys_sql.recording.hooks import first_tensor
+from deephys_sql.recording.hooks import describe, first_tensor
 from deephys_sql.recording.inputs import as_records
 from deephys_sql.store import Store, open
 
@@ -55,7 +55,7 @@ def record(
     ):
         for batch in batches:
             inputs, labels = batch if isinstance(batch, list | tuple) and len(batch) == 2 else (batch, None)
-            count = len(first_tensor(inputs))
+            count = _count(inputs)
             end = done + count
             rec(
                 inputs,
@@ -69,9 +69,18 @@ def record(
                 raise InvalidInputError(f"the loader ended after {done} images, and {len(values)} {what} were given.")
 
 
+def _count(inputs: Any) -> int:
+    tensor = first_tensor(inputs)
+    if tensor is None or not tensor.ndim:
+        raise InvalidInputError(
+            f"a batch must be a tensor, a tuple or a dict of tensors, or a pair (inputs, labels); the loader gave {describe(inputs)}."
+        )
+    return len(tensor)
+
+
 def _pictures(images: Any, inputs: Any, start: int, end: int) -> Any:
     """Return the pictures of a batch, from what `record` was given as images."""
     if images == "inputs" if isinstance(images, str) else callable(images):
         pixels = first_tensor(inputs)
-        return images(pixels) if callable(images) else pixels.detach().float().movedim(1, -1).cpu()
+        return images(pixels) if callable(images) else (pixels.movedim(1, -1) if pixels.ndim == 4 else pixels).detach().float().cpu()
     return None if images is None else images[start:end]

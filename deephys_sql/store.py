@@ -14,6 +14,7 @@ import duckdb
 from deephys_sql import migrations, query
 from deephys_sql.check import find_problems
 from deephys_sql.errors import (
+    InvalidInputError,
     NotAStoreError,
     QueryError,
     ReadOnlyError,
@@ -72,7 +73,7 @@ def migrate(path: str | os.PathLike) -> Path | None:
         connection.execute("checkpoint")
     moment = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
     backup = path.with_name(f"{path.name}.backup-{todo[0].version - 1:04d}-{moment}")
-    with _disk_full_explained(path):
+    with _failures_explained(path):
         shutil.copy2(path, backup)
     with contextlib.closing(_connect(path, read_only=False)) as connection:
         migrations.apply(connection, todo)
@@ -267,13 +268,15 @@ class Store:
     def writing(self, request: RecordingRequest) -> Iterator[RecordingWriter]:
         """Give a writer for one recording: committed at the end of the block, undone when anything is raised."""
         self._require_writable("record")
-        with _disk_full_explained(self.path):
-            self._writer = RecordingWriter(self._connection, request)
+        with _failures_explained(self.path):
+            writer = self._writer = RecordingWriter(self._connection, request)
             try:
-                yield self._writer
-                self._writer.finish()
+                yield writer
+                if self._writer is None:
+                    raise InvalidInputError(f"{self.path} was closed while it recorded: close it after the `with` block.")
+                writer.finish()
             except BaseException:
-                self._writer.abort()
+                writer.abort()
                 raise
             finally:
                 self._writer = None
@@ -343,9 +346,13 @@ def _require_duckdb_file(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _disk_full_explained(path: Path) -> Iterator[None]:
+def _failures_explained(path: Path) -> Iterator[None]:
     try:
         yield
+    except (duckdb.TransactionException, duckdb.ConstraintException) as error:
+        raise RecordingInProgressError(
+            f"{path} was changed by another connection of this process meanwhile ({error}). Record one after the other."
+        ) from error
     except (duckdb.Error, OSError) as error:
         if re.search(r"No space left|File too large|[Qq]uota exceeded|not enough (disk )?space", str(error)):
             free = shutil.disk_usage(path.parent).free

@@ -21,7 +21,10 @@ with bound as (
 binned as (
     select
         a.dataset,
-        coalesce(cast(least(floor((a.value - b.low) / nullif(b.high - b.low, 0) * $bins), $bins - 1) as integer), 0) as bin,
+        case
+            when b.high = b.low then 0
+            else cast(least(floor((a.value - b.low) / (b.high - b.low) * $bins), $bins - 1) as integer)
+        end as bin,
         count(*) as images
     from activation as a
     cross join bound as b

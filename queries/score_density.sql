@@ -31,22 +31,35 @@ point as (
     select i / cast($points - 1 as double) as position
     from range($points) as r (i)
 ),
+-- A score and its mirror images: at 0, at 1, and again behind those, as far as the widest kernel reaches.
+mirrored as (
+    select
+        s.dataset,
+        s.neuron,
+        m.shift,
+        m.sign,
+        2 * m.shift + m.sign * s.value as value
+    from score as s
+    cross join (
+        select
+            h.shift,
+            g.sign
+        from range(-2, 3) as h (shift)
+        cross join (values (1), (-1)) as g (sign)
+    ) as m
+    where s.value is not null
+),
 density as (
     select
         s.dataset,
         p.position,
-        sum(
-            exp(-0.5 * pow((p.position - s.value) / k.bandwidth, 2))
-            + exp(-0.5 * pow((p.position + s.value) / k.bandwidth, 2))
-            + exp(-0.5 * pow((2 - p.position - s.value) / k.bandwidth, 2))
-            order by s.neuron
-        ) / (any_value(k.neurons) * any_value(k.bandwidth) * sqrt(2 * pi())) as density
-    from score as s
+        sum(exp(-0.5 * pow((p.position - s.value) / k.bandwidth, 2)) order by s.neuron, s.shift, s.sign)
+            / (any_value(k.neurons) * any_value(k.bandwidth) * sqrt(2 * pi())) as density
+    from mirrored as s
     join kernel as k
         on k.dataset = s.dataset
         and k.bandwidth > 0
     cross join point as p
-    where s.value is not null
     group by s.dataset, p.position
 )
 select

@@ -7,6 +7,7 @@
 -- column score: spurious, novelty, response_loss or activation_ratio
 -- column neurons: neurons of the layer
 -- column scored: neurons whose score is not NULL
+-- column not_in_reference: neurons of a layer that the reference was recorded without
 -- column silent_in_reference: neurons that no image of the reference activates
 -- column constant: neurons with constant category responses
 -- column few_categories: neurons with fewer than 3 shared categories
@@ -40,6 +41,7 @@ select
     s.score,
     count(*) as neurons,
     count(s.value) as scored,
+    count(*) filter (where s.reason = 'not_in_reference') as not_in_reference,
     count(*) filter (where s.reason = 'silent_in_reference') as silent_in_reference,
     count(*) filter (where s.reason = 'constant' and s.score = 'spurious') as constant,
     count(*) filter (where s.reason = 'few_categories' and s.score = 'spurious') as few_categories,

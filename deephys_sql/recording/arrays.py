@@ -8,7 +8,7 @@ import numpy as np
 from deephys_sql.errors import InvalidInputError, NotFiniteError
 
 
-def as_array(values: Any) -> np.ndarray:
+def as_array(values: Any, what: str = "what was given") -> np.ndarray:
     """Return an array, a tensor (any device, any float precision) or a list as a NumPy array, copied only if it must be.
 
     >>> as_array([[1, 2]]).shape
@@ -19,7 +19,10 @@ def as_array(values: Any) -> np.ndarray:
         if values.dtype.is_floating_point and values.element_size() < 4:
             values = values.float()  # NumPy has no bfloat16
         values = values.cpu().numpy()
-    return np.asarray(values)
+    try:
+        return np.asarray(values)
+    except (ValueError, TypeError) as error:
+        raise InvalidInputError(f"{what} must be an array of one shape and type; got a {type(values).__name__}: {error}.") from error
 
 
 def as_matrix(values: Any, what: str) -> np.ndarray:
@@ -27,7 +30,7 @@ def as_matrix(values: Any, what: str) -> np.ndarray:
 
     Raises `InvalidInputError`, speaking of `what`, for another number of dimensions or for values that are no numbers.
     """
-    array = as_array(values)
+    array = as_array(values, what)
     if array.ndim != 2 or array.dtype.kind not in "fiub":
         raise InvalidInputError(
             f"{what} must be a matrix of numbers, images x neurons; got shape {array.shape} of {array.dtype}. "
@@ -74,7 +77,7 @@ class Rows:
                 batch = next(self._batches, None)
                 if batch is None:
                     break
-                self._rest = as_array(batch)
+                self._rest = as_array(batch, self._what)
                 if self._rest.ndim != 2:
                     as_matrix(self._rest, self._what)
             pieces.append(as_matrix(self._rest[:count], self._what))

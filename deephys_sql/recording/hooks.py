@@ -46,6 +46,8 @@ class Capture:
     _captured: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def __post_init__(self):
+        if not isinstance(self.model, nn.Module):
+            raise InvalidInputError(f"the model must be a torch.nn.Module; got {type(self.model).__name__}.")
         modules = dict(self.model.named_modules())
         for name in self.layers:
             require_name("layer", name, [known for known in modules if known])
@@ -97,6 +99,8 @@ def pool(values: torch.Tensor, pooling: str) -> torch.Tensor:
     `max` and `mean` go over places (images x channels x height x width) or tokens (images x tokens x dimensions);
     `first` takes the first token, often the class token; `flatten` makes every value a neuron.
     """
+    if values.is_nested:
+        return torch.stack([pool(image[None], pooling)[0] for image in values.unbind()])
     if values.ndim == 2:
         return values.clone()
     if pooling == "flatten":
@@ -130,6 +134,11 @@ def forward(model: nn.Module, inputs: Any) -> Any:
     if isinstance(inputs, list | tuple):
         return model(*(_moved(value, device) for value in inputs))
     return model(_moved(inputs, device))
+
+
+def uncompiled(model: nn.Module) -> nn.Module:
+    """Return the module that `torch.compile` wrapped: a compiled one may leave out hooks."""
+    return getattr(model, "_orig_mod", model)
 
 
 def first_tensor(output: Any) -> torch.Tensor | None:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -17,19 +17,30 @@ def as_labels(values: Any, what: str = "label") -> np.ndarray:
     >>> as_labels([2, None])
     array([ 2, -1])
     """
-    array = as_array(values)
-    if array.dtype == object or array.dtype.kind == "f":
-        numbers = []
-        for image, value in enumerate(array.tolist()):
-            if value is None or value != value:
-                value = -1
-            if isinstance(value, bool) or not isinstance(value, int | float) or value != math.floor(value):
-                raise InvalidInputError(f"{what} of image {image} is {value!r}; a category id (an integer), -1 or None is needed.")
-            numbers.append(int(value))
-        array = np.array(numbers, np.int64)
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise InvalidInputError(f"{what}s must be one integer an image; got shape {array.shape} of {array.dtype}.")
-    return array.astype(np.int64)
+    if isinstance(values, str | bytes | Mapping | Set) or not hasattr(values, "__len__"):
+        raise InvalidInputError(f"{what}s must be a list or an array of integers, one an image; got {type(values).__name__}.")
+    given = as_array(values, f"{what}s")
+    if given.ndim != 1:
+        raise InvalidInputError(f"{what}s must be one integer an image; got shape {given.shape} of {given.dtype}.")
+    if given.dtype.kind in "iu":
+        numbers = given.tolist() if given.dtype == np.uint64 else None
+    else:
+        numbers = [_category(value, image, what) for image, value in enumerate(given.tolist())]
+    try:
+        return given.astype(np.int64) if numbers is None else np.array(numbers, np.int64)
+    except OverflowError as error:
+        raise InvalidInputError(f"{what}s must be category ids, small integers; the largest is {max(numbers)}.") from error
+
+
+def _category(value: Any, image: int, what: str) -> int:
+    number = _plain(value)
+    if number is None and not (isinstance(value, float) and math.isinf(value)):
+        return -1
+    if isinstance(number, bool) or not isinstance(number, int | float) or number != int(number):
+        raise InvalidInputError(
+            f"{what} of image {image} is {value!r} ({type(value).__name__}); a category id (an integer), -1 or None is needed."
+        )
+    return int(number)
 
 
 def as_records(values: Any) -> list[Mapping[str, Any]]:
@@ -40,7 +51,7 @@ def as_records(values: Any) -> list[Mapping[str, Any]]:
     """
     if hasattr(values, "to_pylist"):
         values = values.to_pylist()
-    elif hasattr(values, "to_dict"):
+    elif hasattr(values, "to_dict") and hasattr(values, "columns"):
         values = values.to_dict("records")
     if isinstance(values, Mapping | str) or not isinstance(values, Sequence):
         raise InvalidInputError(f"image metadata must be a list of dicts, a DataFrame or an Arrow table; got {type(values).__name__}.")
@@ -56,7 +67,21 @@ def as_json(records: Sequence[Mapping[str, Any]]) -> list[str]:
     >>> as_json([{"camera": 3, "blur": float("nan")}])
     ['{"camera": 3, "blur": null}']
     """
-    return [json.dumps(_plain(fields), default=str) for fields in records]
+    texts = [json.dumps(_plain(fields), default=str, ensure_ascii=False) for fields in records]
+    for image, text in enumerate(texts):
+        require_text(text, f"metadata of image {image}")
+    return texts
+
+
+def require_text(text: str, what: str) -> None:
+    """Raise `InvalidInputError` for a text that can't be stored: half of a character, as in names of broken files.
+
+    >>> require_text("owl", "category 2")
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(f"{what} is {text!r}, which is not valid Unicode: {error.reason}. Write the character whole.") from error
 
 
 def by_layer(value: Any, layers: Collection[str], what: str, default: Any = None) -> dict[str, Any]:
@@ -74,11 +99,15 @@ def by_layer(value: Any, layers: Collection[str], what: str, default: Any = None
 
 
 def _plain(value: Any) -> Any:
-    """Return JSON's own types: NumPy scalars become Python's, and what is not a number becomes null."""
+    """Return JSON's own types: NumPy's become Python's, dates become text, what is missing or not finite becomes null."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.datetime64 | np.timedelta64):
+        return None if np.isnat(value) else str(value)
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    if type(value).__name__ in ("NAType", "NaTType"):  # pandas' own, without importing pandas
+        return None
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -45,7 +45,7 @@ class Appender:
         if self._waiting is not None:
             rows = pa.concat_tables([self._waiting, rows])
         whole = len(rows) // ROW_GROUP * ROW_GROUP
-        self._waiting = rows.slice(whole).combine_chunks()  # a copy, so that what is inserted is not kept
+        self._waiting = rows.slice(whole)
         self._insert(rows.slice(0, whole))
 
     def flush(self) -> None:
@@ -99,7 +99,7 @@ class LayerWriter:
     def _write_block(self) -> None:
         block, labels = self._block[: self._filled], self._labels[: self._filled]
         first_image = self._summary.images
-        by_neuron = np.ascontiguousarray(block.T)
+        by_neuron = np.array(block.T, order="C")  # a copy always: rows wait to be inserted while the block is filled anew
         images = np.arange(first_image, first_image + len(block), dtype=np.int32)
         self._by_neuron.add(
             {

@@ -14,6 +14,7 @@ from deephys_sql.recording.hooks import (
     forward,
     nonlinearity_of,
     torch,
+    uncompiled,
     weights_checksum,
 )
 from deephys_sql.recording.inputs import as_json, as_labels, as_records, by_layer
@@ -38,6 +39,7 @@ def layers(model: "nn.Module", example_input: Any) -> list[Layer]:
     example_input: what the model is called with: a tensor, a tuple of arguments or a dict of named ones.
     Layers that run more than once in a forward pass are left out, and so is the model itself.
     """
+    model = uncompiled(model)
     found: dict[str, list[Layer]] = {}
 
     def hook(name: str) -> Callable:
@@ -101,8 +103,12 @@ class ModelRecorder:
         keep_originals: bool = False,
     ):
         self._open_writer = writing
-        self._model = model
+        self._model = model = uncompiled(model)
         self._output = output
+        if isinstance(layers, str) or not isinstance(layers, Sequence):
+            raise InvalidInputError(f"layers must be a list of names, such as layers=['fc1']; got {layers!r}.")
+        layers = [_plain_name(layer) for layer in layers]
+        output = _plain_name(output)
         hooked = [layer for layer in dict.fromkeys([*layers, output]) if layer is not None]
         self._capture = Capture(model, hooked, by_layer(pooling, hooked, "pooling", default="max"))
         modules = dict(model.named_modules())
@@ -181,3 +187,8 @@ def _logits(returned: Any) -> Any:
             f"them: output='fc'."
         )
     return logits.detach().float().cpu().numpy()
+
+
+def _plain_name(layer: Any) -> Any:
+    """Return the name that a layer has in the model that was not compiled."""
+    return layer.removeprefix("_orig_mod.") if isinstance(layer, str) else layer

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from deephys_sql.errors import InvalidInputError
 from deephys_sql.recording.arrays import as_array, is_whole
@@ -48,10 +48,10 @@ class Encoder:
     keep_originals: bool = False
 
     def __post_init__(self):
-        if self.format not in THUMBNAIL_FORMATS:
+        if not isinstance(self.format, str) or self.format not in THUMBNAIL_FORMATS:
             raise InvalidInputError(f"thumbnail_format must be one of {list(THUMBNAIL_FORMATS)}; got {self.format!r}.")
-        if self.size < 1:
-            raise InvalidInputError(f"thumbnail_size must be at least 1 pixel; got {self.size}.")
+        if not isinstance(self.size, int) or self.size < 1:
+            raise InvalidInputError(f"thumbnail_size must be a number of pixels, at least 1; got {self.size!r}.")
 
     def encode_all(self, images: Any, first_image: int) -> list[Picture]:
         """Encode a batch: an array (images x height x width [x 1, 3 or 4], uint8 or floats in 0..1) or a sequence.
@@ -66,10 +66,10 @@ class Encoder:
         try:
             opened, encoded, uri = _open(item)
             opened.load()
-        except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-            raise InvalidInputError(f"image {number} can't be read as a picture: {error}") from error
         except InvalidInputError as error:
             raise InvalidInputError(f"image {number}: {error}") from error
+        except Exception as error:  # a damaged picture makes Pillow raise almost anything
+            raise InvalidInputError(f"image {number} can't be read as a picture: {error}") from error
         original_type = Image.MIME.get(opened.format or "", "image/png")
         picture = _plain(opened)
         if self.keep_originals and encoded is None:
@@ -78,7 +78,9 @@ class Encoder:
         checksum.update(picture.tobytes())
         small = picture.copy()
         small.thumbnail((self.size, self.size), Image.Resampling.LANCZOS)
-        options = {"lossless": True, "quality": 0, "method": 0} if small.size == picture.size else {"quality": 85, "method": 2}
+        options = (
+            {"lossless": True, "exact": True, "quality": 0, "method": 0} if small.size == picture.size else {"quality": 85, "method": 2}
+        )
         return Picture(
             width=picture.width,
             height=picture.height,
@@ -126,6 +128,8 @@ def _open(item: Any) -> tuple[Image.Image, bytes | None, str | None]:
 
 def _pixels(array: np.ndarray) -> np.ndarray:
     """Return height x width [x 3 or 4] as uint8."""
+    if array.ndim not in (2, 3):
+        raise InvalidInputError(f"a picture must be height x width [x 3]; got shape {array.shape}.")
     require_pictures(array[None])
     if array.dtype.kind == "f":
         if not (array.min() >= 0 and array.max() <= 1):
@@ -135,7 +139,7 @@ def _pixels(array: np.ndarray) -> np.ndarray:
             )
         array = np.round(array * 255).astype(np.uint8)
     elif array.dtype != np.uint8:
-        raise InvalidInputError(f"pixels must be uint8 in 0..255 or floats in 0..1; got {array.dtype}.")
+        raise InvalidInputError(f"images must be uint8 in 0..255 or floats in 0..1; got {array.dtype}.")
     return np.ascontiguousarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array)
 
 

@@ -1,12 +1,13 @@
 """What is asked to be recorded, and the batches that it comes in."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from deephys_sql.errors import InvalidInputError
+from deephys_sql.recording.inputs import require_text
 from deephys_sql.recording.outputs import OUTPUT_KINDS
 from deephys_sql.recording.pictures import Encoder, Picture
 
@@ -34,13 +35,21 @@ class RecordingRequest:
         for what, name in (("model", self.model), ("dataset", self.dataset), *(("layer", layer) for layer in self.layers)):
             if not isinstance(name, str) or not name.strip():
                 raise InvalidInputError(f"the {what}'s name must be a text that isn't empty; got {name!r}.")
+            require_text(name, f"the {what}'s name")
         if self.output_kind not in OUTPUT_KINDS:
             raise InvalidInputError(f"output_kind must be one of {list(OUTPUT_KINDS)}; got {self.output_kind!r}.")
         if self.categories is not None:
-            if isinstance(self.categories, str) or not len(self.categories):
-                raise InvalidInputError(f"categories must be a list of names; got {self.categories!r}.")
-            if len({str(name) for name in self.categories}) < len(self.categories):
-                raise InvalidInputError("categories must be distinct names; some appear twice.")
+            _require_category_names(self.categories)
+
+
+def _require_category_names(categories: Any) -> None:
+    if isinstance(categories, str | bytes | Mapping | Set) or not hasattr(categories, "__len__") or not len(categories):
+        raise InvalidInputError(f"categories must be a list of names; got {categories!r}.")
+    names = [str(name) for name in categories]
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1][:3]:
+        raise InvalidInputError(f"categories must be distinct names; {', '.join(map(repr, twice))} appear twice.")
+    for category, name in enumerate(names):
+        require_text(name, f"the name in categories of category {category}")
 
 
 @dataclass(frozen=True)

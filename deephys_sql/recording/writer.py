@@ -50,6 +50,7 @@ class RecordingWriter:
         self._connection = connection
         self.request = request
         self.images = 0
+        self._broken = False
         self._layers: dict[str, LayerWriter] = {}
         self._layer_ids: dict[str, int] = {}
         self._categories: list[str] | None = None
@@ -63,26 +64,17 @@ class RecordingWriter:
             raise
 
     def add(self, batch: Batch) -> None:
-        """Write the next images. Raises errors of the input; call `abort` then."""
+        """Write the next images. When this raises, nothing of the recording can be kept any more."""
+        self._require_unbroken()
+        self._broken = True
         batch.require_one_count()
-        if not len(batch):
-            return
-        if not self._layers:
-            self._create_layers(batch)
-        labels = self._write_images(batch)
-        self._write_predictions(batch)
-        for name, matrix in batch.layers.items():
-            require_finite(matrix, name, self.images)
-            if matrix.shape[1] != self._layers[name].neurons:
-                raise InvalidInputError(
-                    f"layer {name!r} had {self._layers[name].neurons} neurons in the first batch and has "
-                    f"{matrix.shape[1]} at image {self.images}."
-                )
-            self._layers[name].add(matrix, labels)
-        self.images += len(batch)
+        if len(batch):
+            self._write(batch)
+        self._broken = False
 
     def finish(self) -> None:
         """Summarise, check and commit."""
+        self._require_unbroken()
         if not self.images:
             raise InvalidInputError(f"no images were given for model {self.request.model!r} on {self.request.dataset!r}.")
         if self._stored_images is not None and self.images != self._stored_images:
@@ -110,6 +102,29 @@ class RecordingWriter:
             self._connection.execute("reset memory_limit")
         except duckdb.Error:
             pass  # the transaction, or the whole database, was given up by DuckDB already; nothing was written
+
+    def _require_unbroken(self) -> None:
+        if self._broken:
+            raise InvalidInputError(
+                f"a batch of model {self.request.model!r} on {self.request.dataset!r} was refused, so the recording can't go on: "
+                f"correct the batch, and record again from the first one."
+            )
+
+    def _write(self, batch: Batch) -> None:
+        if not self._layers:
+            self._create_layers(batch)
+        for name, matrix in batch.layers.items():
+            require_finite(matrix, name, self.images)
+            if matrix.shape[1] != self._layers[name].neurons:
+                raise InvalidInputError(
+                    f"layer {name!r} had {self._layers[name].neurons} neurons in the first batch and has "
+                    f"{matrix.shape[1]} at image {self.images}."
+                )
+        labels = self._write_images(batch)
+        self._write_predictions(batch)
+        for name, matrix in batch.layers.items():
+            self._layers[name].add(matrix, labels)
+        self.images += len(batch)
 
     # The beginning: names become ids, and what is stored is compared with what is asked.
 
@@ -298,7 +313,8 @@ class RecordingWriter:
             if values is None:
                 continue
             for row, value in zip(stored, values):
-                if row[column] != value:
+                same = row[column] == value or (what == "metadata" and row[column] and json.loads(row[column]) == json.loads(value))
+                if not same:
                     found = "" if what == "pixels" else f" ({row[column]!r} is stored, {value!r} was given)"
                     raise DatasetDiffersError(
                         f"dataset {name!r} is stored with other images: image {row[0]} differs in its {what}{found}. "
@@ -314,7 +330,6 @@ class RecordingWriter:
         if output is None:
             predicted, confidence, top, probabilities = batch.predictions, None, None, None
         else:
-            require_finite(output, self.request.output, self.images)
             predicted, confidence, top, probabilities = predict(output, self.request.output_kind, batch.predictions)
         columns = {
             "recording_id": np.full(count, self._recording_id, np.int32),

@@ -9,7 +9,7 @@ with neuron as (
         s.layer_id,
         s.neuron,
         cast(greatest(s.max, 0) as double) as maximum,
-        cast(greatest(q.max, 0) as double) as reference_maximum
+        case when q.max is not null then cast(greatest(q.max, 0) as double) end as reference_maximum
     from stored_neuron_summary as s
     left join stored_neuron_summary as q
         on q.recording_id = reference

@@ -49,7 +49,8 @@ limit k;
 comment on macro table top_neurons is 'The k neurons of a layer that respond most to an image: top_neurons(model, layer, dataset, image, k). Normalised responses, positive only; ties to the lower neuron.';
 
 -- The images are chosen before anything else, since a condition on them does not pass the joins of a view.
--- Responses are rounded to 2**-32 before they are added: sums of such numbers are exact, so their order never decides.
+-- Activations are added as whole numbers, in units of 2**-90 of the neuron's maximum or so, which holds every float32 that
+-- counts: their sum is exact, so neither the order of rows nor the number of threads decides between equal means.
 create macro top_neurons_of(model, layer, dataset, images, k) as table
 with recorded as (
     select
@@ -63,9 +64,24 @@ with recorded as (
         and d.name = dataset
         and l.name = layer
 ),
+neuron as (
+    select
+        s.neuron,
+        x.maximum as reference_maximum,
+        pow(2, 90 - floor(log2(s.max))) as scale
+    from stored_neuron_summary as s
+    join recorded as q
+        on q.recording_id = s.recording_id
+        and q.layer_id = s.layer_id
+    join reference_maximum as x
+        on x.layer_id = s.layer_id
+        and x.neuron = s.neuron
+    where s.max > 0
+        and x.maximum > 0
+),
 piece as (
     select
-        a.layer_id,
+        a.image,
         a.piece,
         a.values
     from stored_image_activation as a
@@ -74,11 +90,10 @@ piece as (
         and q.layer_id = a.layer_id
     where a.image in (select unnest(images))
 ),
-response as materialized (
+activation as materialized (
     select
-        p.layer_id,
         p.piece * 16 + e.element as neuron,
-        greatest(p.values[e.element + 1], 0) as response
+        p.values[e.element + 1] as value
     from piece as p
     cross join (select cast(range as integer) as element from range(16)) as e
 )
@@ -89,15 +104,13 @@ select
     t.images
 from (
     select
-        x.neuron,
-        sum(round(s.response / x.maximum * 4294967296)) / 4294967296 / count(*) as response,
+        n.neuron,
+        cast(sum(cast(greatest(a.value, 0) * n.scale as hugeint)) as double)
+            / any_value(n.scale) / count(*) / any_value(n.reference_maximum) as response,
         count(*) as images
-    from response as s
-    join reference_maximum as x
-        on x.layer_id = s.layer_id
-        and x.neuron = s.neuron
-    where x.maximum > 0
-    group by x.neuron
+    from activation as a
+    join neuron as n on n.neuron = a.neuron
+    group by n.neuron
 ) as t
 where t.response > 0
 order by rank

@@ -1,3 +1,4 @@
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -124,8 +125,11 @@ def test_one_epoch_lowers_the_loss(thousand: tuple[np.ndarray, np.ndarray]) -> N
     assert after < 0.9 * before
 
 
-def test_progress_goes_to_stderr(noise: tuple[np.ndarray, np.ndarray], capsys: pytest.CaptureFixture[str]) -> None:
-    """The progress bar is on stderr only, counts every batch, and can be had off."""
+def test_progress_goes_to_stderr(noise: tuple[np.ndarray, np.ndarray], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The progress bar is on stderr only, counts every batch, and can be had off; a stderr that is no terminal has none."""
+    train(*noise, epochs=2)
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     train(*noise, epochs=2)
     shown = capsys.readouterr()
     assert shown.out == "" and "8/8" in shown.err and "epoch 2 of 2" in shown.err
