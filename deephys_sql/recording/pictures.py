@@ -78,9 +78,9 @@ class Encoder:
         checksum.update(picture.tobytes())
         small = picture.copy()
         small.thumbnail((self.size, self.size), Image.Resampling.LANCZOS)
-        options = (
-            {"lossless": True, "exact": True, "quality": 0, "method": 0} if small.size == picture.size else {"quality": 85, "method": 2}
-        )
+        options: dict[str, Any] = {"quality": 85, "method": 2}
+        if small.size == picture.size:  # nothing was lost by scaling, so nothing is lost by encoding
+            options = {"quality": 0, "method": 0, "lossless": True, "exact": True}
         return Picture(
             width=picture.width,
             height=picture.height,
