@@ -5,6 +5,7 @@ A file begins with a header, which is read by people, by `deephys-sql queries` a
     -- title: Top images of a neuron
     -- One sentence or more.
     -- parameter k: integer, default 20, example 10 - How many images.
+    -- parameter order: varchar, one of descending|ascending, default descending, example ascending - Which come first.
     -- column value: activation
 
 Parameters are written `$k` in the SQL and bound, never pasted, but for those of type `predicate`: a condition in SQL
@@ -25,7 +26,7 @@ from deephys_sql.names import require_name
 
 REQUIRED = object()  # the default of a parameter that has none
 
-_PARAMETER = re.compile(r"-- parameter (\w+): (\w+)(?:, default (.+?))?, example (.+?) - (.+)")
+_PARAMETER = re.compile(r"-- parameter (\w+): (\w+)(?:, one of ([\w|]+))?(?:, default (.+?))?, example (.+?) - (.+)")
 _COLUMN = re.compile(r"-- column (\w+): (.+)")
 _TYPES = {"varchar": str, "integer": int, "double": float, "predicate": str}
 
@@ -36,6 +37,7 @@ class Parameter:
 
     name: str
     type: str
+    choices: tuple[str, ...]
     default: Any
     example: Any
     description: str
@@ -47,10 +49,12 @@ class Parameter:
         kind = _TYPES[self.type]
         try:
             converted = kind(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             converted = None
         if converted is None or isinstance(value, bool) or (kind is int and not isinstance(value, str) and converted != value):
             raise QueryError(f"parameter {self.name!r} must be {self.type}, such as {self.example!r}; got {value!r}.")
+        if self.choices and converted not in self.choices:
+            raise QueryError(f"parameter {self.name!r} must be one of {', '.join(self.choices)}; got {value!r}.")
         return converted
 
 
@@ -83,7 +87,8 @@ class Query:
             require_name(f"parameter of query {self.name!r} called", name, self.parameters)
         bound = {}
         for parameter in self.parameters.values():
-            value = values.get(parameter.name, parameter.default)
+            value = values.get(parameter.name)
+            value = parameter.default if value is None else value
             if value is REQUIRED:
                 raise QueryError(
                     f"query {self.name!r} needs the parameter {parameter.name!r}: {parameter.description} "
@@ -140,8 +145,9 @@ def describe(name: str | None = None) -> str:
     query = known[name]
     lines = [f"{query.name}: {query.title}", query.description, "", "parameters:"]
     for parameter in query.parameters.values():
+        choices = f" ({'|'.join(parameter.choices)})" if parameter.choices else ""
         default = "" if parameter.default is REQUIRED else f" (default {parameter.default})"
-        lines.append(f"  --{parameter.name} {parameter.type}{default}  {parameter.description} Example: {parameter.example}")
+        lines.append(f"  --{parameter.name} {parameter.type}{choices}{default}  {parameter.description} Example: {parameter.example}")
     lines += ["", "columns:", *(f"  {column}: {meaning}" for column, meaning in query.columns.items()), "", query.statement]
     return "\n".join(lines)
 
@@ -154,10 +160,12 @@ def parse(name: str, text: str) -> Query:
         if line.startswith("-- title: "):
             title = line.removeprefix("-- title: ")
         elif found := _PARAMETER.fullmatch(line):
-            key, kind, default, example, meaning = found.groups()
+            key, kind, choices, default, example, meaning = found.groups()
             if kind not in _TYPES:
                 raise QueryError(f"queries/{name}.sql: parameter {key!r} has type {kind!r}; known are {', '.join(_TYPES)}.")
-            parameters[key] = Parameter(key, kind, _literal(kind, default), _literal(kind, example), meaning)
+            parameters[key] = Parameter(
+                key, kind, tuple(choices.split("|")) if choices else (), _literal(kind, default), _literal(kind, example), meaning
+            )
         elif found := _COLUMN.fullmatch(line):
             columns[found[1]] = found[2]
         elif line.startswith(("-- parameter", "-- column")):

@@ -236,7 +236,8 @@ class Store:
         image_metadata: a list of dicts, a DataFrame or an Arrow table, a row an image.
         predictions: category ids that overrule the highest logit; needed without logits.
         reference: make this dataset the model's default reference; the first dataset recorded is it anyhow.
-        replace: record again what is recorded already.
+        replace: record again what is recorded already. The dataset's images stay what they are, unless this was its only
+            recording and labels and images, as far as they are stored, are given anew.
         nonlinearity, pooling: what came before the values, for all layers or by layer, kept with the layer.
         thumbnail_size: longest side in pixels; `thumbnail_format` webp or png; `keep_originals` keeps the whole picture.
 
@@ -304,10 +305,13 @@ class Store:
 
     def _require_names(self, parameters: Mapping[str, Any]) -> None:
         """Check parameters called model, layer, dataset or reference against what is stored."""
-        for parameter, view in (("model", "model"), ("layer", "layer"), ("dataset", "dataset"), ("reference", "dataset")):
+        model = parameters.get("model")
+        for parameter, view in (("model", "model"), ("layer", "layer"), ("dataset", "recording"), ("reference", "recording")):
             if parameters.get(parameter) is not None:
-                rows = self.sql(f"select distinct {view} from {view} order by 1").fetchall()
-                require_name(parameter, parameters[parameter], [row[0] for row in rows])
+                column = "dataset" if view == "recording" else view
+                rows = self.sql(f"select distinct {column}, model from {view} order by 1").fetchall()
+                known = [name for name, owner in rows if parameter == "model" or model in (None, owner)]
+                require_name(parameter, parameters[parameter], known)
 
 
 def _connect(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:

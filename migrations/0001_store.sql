@@ -33,6 +33,7 @@ create table stored_category_list (
     checksum varchar not null unique
 );
 comment on table stored_category_list is 'One row a list of categories; models and datasets that are compared share one list.';
+comment on column stored_category_list.category_list_id is 'Id of the list of categories.';
 comment on column stored_category_list.checksum is 'SHA-256 of the names in order.';
 
 create table stored_category (
@@ -42,6 +43,9 @@ create table stored_category (
     primary key (category_list_id, category)
 );
 comment on table stored_category is 'The categories of a list: a label''s id, from 0, and its name.';
+comment on column stored_category.category_list_id is 'Id of the list of categories.';
+comment on column stored_category.category is 'Id of the category, from 0.';
+comment on column stored_category.name is 'Its name.';
 
 create table stored_dataset (
     dataset_id integer primary key,
@@ -50,6 +54,9 @@ create table stored_dataset (
     images integer not null
 );
 comment on table stored_dataset is 'An ordered set of images.';
+comment on column stored_dataset.dataset_id is 'Id of the dataset.';
+comment on column stored_dataset.name is 'Its name.';
+comment on column stored_dataset.category_list_id is 'Id of the list of categories.';
 comment on column stored_dataset.images is 'Number of images.';
 
 create table stored_image (
@@ -67,6 +74,8 @@ create table stored_image (
     pixels_checksum blob
 );
 comment on table stored_image is 'One row an image, numbered from 0 in its dataset.';
+comment on column stored_image.dataset_id is 'Id of the dataset.';
+comment on column stored_image.image is 'Number of the image in its dataset, from 0.';
 comment on column stored_image.label is 'Ground-truth category id; NULL when unknown.';
 comment on column stored_image.width is 'Pixels of the original picture; NULL without a picture.';
 comment on column stored_image.height is 'Pixels of the original picture; NULL without a picture.';
@@ -85,6 +94,9 @@ create table stored_model (
     reference_dataset_id integer
 );
 comment on table stored_model is 'One set of weights (a checkpoint).';
+comment on column stored_model.model_id is 'Id of the model.';
+comment on column stored_model.name is 'Its name.';
+comment on column stored_model.category_list_id is 'Id of the list of categories.';
 comment on column stored_model.reference_dataset_id is 'The default reference: the dataset that responses are measured against.';
 
 create table stored_layer (
@@ -98,6 +110,9 @@ create table stored_layer (
     unique (model_id, name)
 );
 comment on table stored_layer is 'A named output of a model: a matrix images x neurons.';
+comment on column stored_layer.layer_id is 'Id of the layer.';
+comment on column stored_layer.model_id is 'Id of the model.';
+comment on column stored_layer.name is 'Its name.';
 comment on column stored_layer.neurons is 'Number of neurons, numbered from 0.';
 comment on column stored_layer.position is 'Place among the layers of the model, in the order first recorded.';
 comment on column stored_layer.nonlinearity is 'The non-linearity that the values came out of; NULL when it is not known.';
@@ -119,6 +134,11 @@ create table stored_recording (
     checksum varchar not null
 );
 comment on table stored_recording is 'What one model did on one dataset, with its provenance.';
+comment on column stored_recording.recording_id is 'Id of the recording.';
+comment on column stored_recording.model_id is 'Id of the model.';
+comment on column stored_recording.dataset_id is 'Id of the dataset.';
+comment on column stored_recording.recorded_at is 'When it was recorded, in UTC.';
+comment on column stored_recording.deephys_sql_version is 'Version of this package that wrote the recording.';
 comment on column stored_recording.status is 'Always complete: a recording becomes visible in one transaction.';
 comment on column stored_recording.images is 'Number of images recorded.';
 comment on column stored_recording.output_layer_id is 'The layer that predictions were read from; NULL when predictions were given without an output.';
@@ -134,6 +154,8 @@ create table stored_recorded_layer (
     checksum varchar not null
 );
 comment on table stored_recorded_layer is 'Which layers a recording holds.';
+comment on column stored_recorded_layer.recording_id is 'Id of the recording.';
+comment on column stored_recorded_layer.layer_id is 'Id of the layer.';
 comment on column stored_recorded_layer.checksum is 'SHA-256 of the layer''s activations, image after image, as little-endian float32.';
 
 create table stored_prediction (
@@ -145,6 +167,9 @@ create table stored_prediction (
     top_probabilities double[]
 );
 comment on table stored_prediction is 'What the model predicted for each image.';
+comment on column stored_prediction.recording_id is 'Id of the recording.';
+comment on column stored_prediction.image is 'Number of the image in its dataset, from 0.';
+comment on column stored_prediction.predicted is 'Predicted category id.';
 comment on column stored_prediction.confidence is 'Probability of the predicted category, 0..1; NULL without an output.';
 comment on column stored_prediction.top_categories is 'The five most probable categories, most probable first.';
 comment on column stored_prediction.top_probabilities is 'Their probabilities, 0..1.';
@@ -168,6 +193,18 @@ create table stored_neuron_summary (
     share_positive double not null
 );
 comment on table stored_neuron_summary is 'The distribution of a neuron''s activations over a dataset.';
+comment on column stored_neuron_summary.recording_id is 'Id of the recording.';
+comment on column stored_neuron_summary.layer_id is 'Id of the layer.';
+comment on column stored_neuron_summary.neuron is 'Number of the neuron, from 0.';
+comment on column stored_neuron_summary.images is 'Number of images.';
+comment on column stored_neuron_summary.min is 'Smallest activation.';
+comment on column stored_neuron_summary.max is 'Largest activation.';
+comment on column stored_neuron_summary.q05 is 'Quantile .05.';
+comment on column stored_neuron_summary.q25 is 'Quantile .25.';
+comment on column stored_neuron_summary.q50 is 'Median.';
+comment on column stored_neuron_summary.q75 is 'Quantile .75.';
+comment on column stored_neuron_summary.q95 is 'Quantile .95.';
+comment on column stored_neuron_summary.q99 is 'Quantile .99.';
 comment on column stored_neuron_summary.mean is 'Mean activation, sign kept.';
 comment on column stored_neuron_summary.std is 'Population standard deviation (divided by the number of images).';
 comment on column stored_neuron_summary.q01 is 'Quantile .01, exact, interpolated linearly; so are the other six.';
@@ -182,6 +219,12 @@ create table stored_top_image (
     value float not null
 );
 comment on table stored_top_image is 'The 100 images that activate a neuron most: positive activations, value descending, then image ascending.';
+comment on column stored_top_image.recording_id is 'Id of the recording.';
+comment on column stored_top_image.layer_id is 'Id of the layer.';
+comment on column stored_top_image.neuron is 'Number of the neuron, from 0.';
+comment on column stored_top_image.rank is '1..100.';
+comment on column stored_top_image.image is 'Number of the image in its dataset, from 0.';
+comment on column stored_top_image.value is 'Activation, float32 as recorded.';
 
 create table stored_category_response (
     recording_id integer not null,
@@ -192,6 +235,11 @@ create table stored_category_response (
     response_sum double not null
 );
 comment on table stored_category_response is 'Sums over the images of a category of the response max(activation, 0), not normalised.';
+comment on column stored_category_response.recording_id is 'Id of the recording.';
+comment on column stored_category_response.layer_id is 'Id of the layer.';
+comment on column stored_category_response.neuron is 'Number of the neuron, from 0.';
+comment on column stored_category_response.category is 'Id of the category, from 0.';
+comment on column stored_category_response.response_sum is 'Sum of max(activation, 0) over the images.';
 comment on column stored_category_response.images is 'Number of images of the dataset with this label.';
 
 create table stored_neuron_score (
@@ -207,6 +255,16 @@ create table stored_neuron_score (
     fewest_images integer
 );
 comment on table stored_neuron_score is 'The scores of each recording against its model''s default reference, kept so that they are read and not computed.';
+comment on column stored_neuron_score.recording_id is 'Id of the recording.';
+comment on column stored_neuron_score.reference_recording_id is 'Id of the recording of the reference.';
+comment on column stored_neuron_score.layer_id is 'Id of the layer.';
+comment on column stored_neuron_score.neuron is 'Number of the neuron, from 0.';
+comment on column stored_neuron_score.activation_ratio is 'As in the view neuron_score.';
+comment on column stored_neuron_score.response_loss is 'As in the view neuron_score.';
+comment on column stored_neuron_score.novelty is 'As in the view neuron_score.';
+comment on column stored_neuron_score.spurious is 'As in the view neuron_score.';
+comment on column stored_neuron_score.reason is 'As in the view neuron_score.';
+comment on column stored_neuron_score.fewest_images is 'As in the view neuron_score.';
 
 -- Activations are kept twice. stored_activation answers questions about neurons, and any question that somebody asks of
 -- the view `activation`, as a plain table: blocks of 2,048 images, in a block neuron after neuron, so that both neurons
@@ -220,6 +278,11 @@ create table stored_activation (
     value float not null
 );
 comment on table stored_activation is 'One row an activation, in blocks of 2,048 images, in a block neuron after neuron.';
+comment on column stored_activation.recording_id is 'Id of the recording.';
+comment on column stored_activation.layer_id is 'Id of the layer.';
+comment on column stored_activation.neuron is 'Number of the neuron, from 0.';
+comment on column stored_activation.image is 'Number of the image in its dataset, from 0.';
+comment on column stored_activation.value is 'Activation, float32 as recorded.';
 
 create table stored_image_activation (
     recording_id integer not null,
@@ -229,5 +292,8 @@ create table stored_image_activation (
     values float[16] not null
 );
 comment on table stored_image_activation is 'The same activations image after image, 16 neurons a row.';
+comment on column stored_image_activation.recording_id is 'Id of the recording.';
+comment on column stored_image_activation.layer_id is 'Id of the layer.';
+comment on column stored_image_activation.image is 'Number of the image in its dataset, from 0.';
 comment on column stored_image_activation.piece is 'Which 16 neurons: 0 for neurons 0 to 15, 1 for 16 to 31, and so on.';
 comment on column stored_image_activation.values is 'Their activations; zeros where the layer has no more neurons.';

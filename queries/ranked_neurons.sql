@@ -3,8 +3,8 @@
 -- parameter model: varchar, example colored_mnist - Name of the model.
 -- parameter layer: varchar, example linear1 - Name of the layer.
 -- parameter dataset: varchar, example Permuted - Name of the dataset.
--- parameter score: varchar, default spurious, example novelty - spurious, novelty, response_loss or activation_ratio.
--- parameter order: varchar, default descending, example ascending - descending or ascending.
+-- parameter score: varchar, one of spurious|novelty|response_loss|activation_ratio, default spurious, example novelty - spurious, novelty, response_loss or activation_ratio.
+-- parameter order: varchar, one of descending|ascending, default descending, example ascending - descending or ascending.
 -- parameter k: integer, default 25, example 10 - How many neurons at most.
 -- column rank: 1 and on: by the score, then neuron ascending; NULL scores are left out
 -- column neuron: number of the neuron
@@ -27,7 +27,6 @@ with scored as (
             when 'novelty' then s.novelty
             when 'response_loss' then s.response_loss
             when 'activation_ratio' then s.activation_ratio
-            else error('score must be spurious, novelty, response_loss or activation_ratio')
         end as score,
         s.spurious,
         s.novelty,

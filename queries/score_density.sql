@@ -2,7 +2,7 @@
 -- Gaussian kernel density of a score over the neurons of a layer, Scott's rule, reflected at 0 and 1 so that no mass falls outside; for every dataset. The mode is the highest point. Scores that are all equal have no density.
 -- parameter model: varchar, example colored_mnist - Name of the model.
 -- parameter layer: varchar, example linear1 - Name of the layer.
--- parameter score: varchar, default spurious, example novelty - spurious or novelty.
+-- parameter score: varchar, one of spurious|novelty, default spurious, example novelty - spurious or novelty.
 -- parameter points: integer, default 201, example 11 - How many points from 0 to 1.
 -- column dataset: name of the dataset
 -- column position: place on the score's axis, 0..1

@@ -2,7 +2,7 @@
 -- Count, NULLs, mean, median, quartiles and mode of the density of novelty, spurious score, response loss and activation ratio over the neurons of a layer, for every dataset. The variant notebook keeps negative novelty.
 -- parameter model: varchar, example colored_mnist - Name of the model.
 -- parameter layer: varchar, example linear1 - Name of the layer.
--- parameter variant: varchar, default paper, example notebook - paper, or notebook: novelty is the signed response loss.
+-- parameter variant: varchar, one of paper|notebook, default paper, example notebook - paper, or notebook: novelty is the signed response loss.
 -- column dataset: name of the dataset
 -- column score: spurious, novelty, response_loss or activation_ratio
 -- column neurons: neurons of the layer

@@ -1,20 +1,16 @@
 """Fixtures for all tests: an empty store, and stores that hold a small study."""
 
 import itertools
-import sys
-from pathlib import Path
 
 import pytest
+import study as studies
 from hypothesis import settings
 
-sys.path.insert(0, str(Path(__file__).parent))  # for `import oracle` and `import study` in any test
-
-import deephys_sql as dp  # noqa: E402
-import study as studies  # noqa: E402
-
+import deephys_sql as dp
 
 # An example records two datasets, which takes a tenth of a second: few examples, the same in every run.
 settings.register_profile("deephys", max_examples=15, deadline=None, database=None, derandomize=True)
+settings.register_profile("deep", max_examples=300, deadline=None, database=None)  # pytest --hypothesis-profile=deep
 settings.load_profile("deephys")
 
 

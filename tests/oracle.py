@@ -253,7 +253,8 @@ def density(values, points):
     """Gaussian kernel density, Scott's rule, reflected at 0 and at 1 (SEMANTICS.md, Scores)."""
     values, points = np.asarray(values, dtype=np.float64), np.asarray(points, dtype=np.float64)
     kernel = stats.gaussian_kde(values, bw_method="scott")
-    return kernel(points) + kernel(-points) + kernel(2 - points)
+    mirrors = range(-4, 6, 2)  # a wide kernel is reflected again behind the first mirror
+    return sum(kernel(mirror + points) + kernel(mirror - points) for mirror in mirrors)
 
 
 # Summaries of a neuron

@@ -112,6 +112,8 @@ class RecordingWriter:
 
     def _write(self, batch: Batch) -> None:
         if not self._layers:
+            if self._may_rewrite_images:
+                self._rewrite_images(batch)
             self._create_layers(batch)
         for name, matrix in batch.layers.items():
             require_finite(matrix, name, self.images)
@@ -152,9 +154,7 @@ class RecordingWriter:
             for table in RECORDING_TABLES:
                 self._connection.execute(f"delete from {table} where recording_id = ?", [recording[0]])
         used = self._row("select count(*) from stored_recording where dataset_id = ?", self._dataset_id)[0]
-        if self._dataset_id is not None and not used:
-            self._connection.execute("delete from stored_image where dataset_id = ?", [self._dataset_id])
-            self._stored_images = None
+        self._may_rewrite_images = self._dataset_id is not None and not used
         self._require_same_weights()
         self._recording_id = self._row("select nextval('recording_number')")[0]
 
@@ -291,6 +291,14 @@ class RecordingWriter:
         self._insert("stored_image", columns)
         return labels
 
+    def _rewrite_images(self, batch: Batch) -> None:
+        """Forget the images of a dataset that only the replaced recording used, if labels and pictures are given anew."""
+        stored = self._row("select count(label), count(pixels_checksum) from stored_image where dataset_id = ?", self._dataset_id)
+        given = (batch.labels, batch.pictures)
+        if all(values is not None or not count for values, count in zip(given, stored)):
+            self._connection.execute("delete from stored_image where dataset_id = ?", [self._dataset_id])
+            self._stored_images = None
+
     def _compare_images(self, batch: Batch) -> np.ndarray:
         count = len(batch)
         name = self.request.dataset
@@ -318,7 +326,8 @@ class RecordingWriter:
                     found = "" if what == "pixels" else f" ({row[column]!r} is stored, {value!r} was given)"
                     raise DatasetDiffersError(
                         f"dataset {name!r} is stored with other images: image {row[0]} differs in its {what}{found}. "
-                        f"Give the dataset another name, or leave out what is stored already."
+                        f"Give the dataset another name, or leave out what is stored already; to replace the images of a dataset "
+                        f"with one recording, give its labels and images anew."
                     )
         return labels
 

@@ -106,7 +106,7 @@ select
     s.category,
     c.name as category_name,
     s.images,
-    s.response_sum / s.images / nullif(x.maximum, 0) as response
+    s.response_sum / (s.images * nullif(x.maximum, 0)) as response
 from stored_category_response as s
 join stored_recording as r using (recording_id)
 join stored_layer as l using (layer_id)

@@ -23,8 +23,8 @@ response as (
         c.neuron,
         c.category,
         min(c.images) as images,
-        max(case when c.recording_id = recording then c.response_sum / c.images / nullif(n.reference_maximum, 0) end) as response,
-        max(case when c.recording_id = reference then c.response_sum / c.images / nullif(n.reference_maximum, 0) end) as reference_response
+        max(case when c.recording_id = recording then c.response_sum / (c.images * nullif(n.reference_maximum, 0)) end) as response,
+        max(case when c.recording_id = reference then c.response_sum / (c.images * nullif(n.reference_maximum, 0)) end) as reference_response
     from stored_category_response as c
     join neuron as n
         on n.layer_id = c.layer_id

@@ -106,7 +106,7 @@ from (
     select
         n.neuron,
         cast(sum(cast(greatest(a.value, 0) * n.scale as hugeint)) as double)
-            / any_value(n.scale) / count(*) / any_value(n.reference_maximum) as response,
+            / any_value(n.scale) / (count(*) * any_value(n.reference_maximum)) as response,
         count(*) as images
     from activation as a
     join neuron as n on n.neuron = a.neuron

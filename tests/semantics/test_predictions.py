@@ -1,11 +1,10 @@
 """SEMANTICS.md, Predictions and Sets of images."""
 
 import numpy as np
-import pytest
-from hypothesis import given
-
 import oracle
+import pytest
 import study as make
+from hypothesis import given
 
 
 def predictions(store, columns, model, dataset):
@@ -33,7 +32,9 @@ def null(label):
 
 def check_predictions(store, model, dataset, part, categories):
     predicted = oracle.predictions(part.logits)
-    rows = predictions(store, "label, label_name, predicted, predicted_name, correct, confidence, top_categories, top_probabilities", model, dataset)
+    rows = predictions(
+        store, "label, label_name, predicted, predicted_name, correct, confidence, top_categories, top_probabilities", model, dataset
+    )
     confidence = oracle.confidence(part.logits, "logits", predicted)
     probabilities = oracle.probabilities(part.logits, "logits")
     for image, row in enumerate(rows):
@@ -111,7 +112,13 @@ def test_given_predictions_overrule_the_logits(store):
 def test_predictions_without_outputs_have_no_confidence(store):
     """Without an output, confidence and top-5 are NULL, and accuracy is there."""
     store.add_recording(
-        model="net", dataset="clean", activations={"fc": np.ones((2, 1))}, predictions=[0, 1], labels=[0, 0], categories=["a", "b"], progress=False
+        model="net",
+        dataset="clean",
+        activations={"fc": np.ones((2, 1))},
+        predictions=[0, 1],
+        labels=[0, 0],
+        categories=["a", "b"],
+        progress=False,
     )
     rows = predictions(store, "predicted, confidence, top_categories, top_probabilities", "net", "clean")
     assert rows == [(0, None, None, None), (1, None, None, None)]
@@ -203,8 +210,8 @@ def test_false_negatives_and_false_positives_partition_the_mistakes(recorded, st
     predicted = oracle.predictions(part.logits)
     for c in range(6):
         text = "select coalesce(sum(images), 0) from confusion where dataset = 'shifted' and "
-        (negatives,) = recorded.sql(text + "label = $c and predicted != $c", c=c).fetchone()
-        (positives,) = recorded.sql(text + "label != $c and predicted = $c", c=c).fetchone()
+        [(negatives,)] = recorded.sql(text + "label = $c and predicted != $c", c=c).fetchall()
+        [(positives,)] = recorded.sql(text + "label != $c and predicted = $c", c=c).fetchall()
         assert negatives == ((part.labels == c) & (predicted != c)).sum()
         assert positives == ((part.labels != c) & (part.labels != oracle.UNKNOWN) & (predicted == c)).sum()
 

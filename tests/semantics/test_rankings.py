@@ -1,14 +1,14 @@
 """SEMANTICS.md, Order and Rankings."""
 
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
+import oracle
 import pytest
+import study as make
 from hypothesis import given
 from hypothesis import strategies as st
-
-import oracle
-import study as make
 
 
 def rows_of(store, text, **parameters):
@@ -56,11 +56,11 @@ def test_top_images(recorded, study):
 
 def test_top_images_beyond_the_hundred_kept(store):
     """With 2,500 tied images the kept 100 are the first, and the macro gives any k in the order of images."""
-    values = np.tile(np.float32([1, 0, 1, 2, 0.5]), 500)[:, None]
+    values = np.tile(np.float32([[1, 0], [0, 3], [1, 1], [2, -1], [0.5, 0]]), (500, 1))
     make.Study({"clean": one_layer(values)}, ["a", "b"]).record(store)
     for k in (100, 101, 1500, 5000):
         check_top_images(store, "net", "fc", "clean", values, values, 0, k)
-    kept = rows_of(store, "select image from top_image where layer = 'fc' order by rank")
+    kept = rows_of(store, "select image from top_image where layer = 'fc' and neuron = 0 order by rank")
     assert [row[0] for row in kept] == oracle.top_images(values, 0, 100)
 
 
@@ -111,7 +111,7 @@ def test_top_neurons_of_any_image(record_new, study):
 
 def top_neurons_of(store, model, layer, dataset, images, k):
     text = "select rank, neuron, response, images from top_neurons_of($model, $layer, $dataset, $images, $k)"
-    return rows_of(store, text, model=model, layer=layer, dataset=dataset, images=images, k=k)
+    return rows_of(store, text, model=model, layer=layer, dataset=dataset, images=list(images), k=k)
 
 
 def check_top_neurons_of(store, model, layer, dataset, values, reference, images):
@@ -122,7 +122,7 @@ def check_top_neurons_of(store, model, layer, dataset, values, reference, images
     for _, neuron, response, count in found:
         assert response == pytest.approx(expected[neuron], abs=1e-9, rel=1e-9)
         assert count == len(images)
-    for above, below in zip(found, found[1:], strict=False):
+    for above, below in pairwise(found):
         assert (-above[2], above[1]) < (-below[2], below[1])
     assert top_neurons_of(store, model, layer, dataset, images, 2) == found[:2]
 
@@ -155,13 +155,17 @@ def test_a_set_has_each_image_once(recorded):
     assert top_neurons_of(recorded, "net", "fc", "clean", [9, 4, 9, 4], 50) == once
 
 
-def test_equal_means_tie_to_the_lower_neuron(store):
-    """Neuron 0 responds 1/3 to each of three images, neuron 1 1 to one of them: equal means, so 0 comes first."""
-    values = np.float32([[1, 1], [1, 0], [1, 0], [3, 0]])
-    exact = [sum(Fraction(int(v), int(top)) for v in values[:3, n]) / 3 for n, top in enumerate(values.max(axis=0))]
+@pytest.mark.parametrize("images", [3, 5, 7])
+def test_equal_means_tie_to_the_lower_neuron(store, images):
+    """Neuron 0 responds 1/3 to three images, neuron 1 wholly to one of them: the means are equal, so 0 comes first."""
+    values = np.zeros((images + 1, 2), np.float32)
+    values[:3, 0] = 1
+    values[0, 1] = 1
+    values[-1, 0] = 3
+    exact = [sum(Fraction(int(v), int(top)) for v in values[:-1, n]) / images for n, top in enumerate(values.max(axis=0))]
     assert exact[0] == exact[1]
     make.Study({"clean": one_layer(values)}, ["a", "b"]).record(store)
-    assert [row[1] for row in top_neurons_of(store, "net", "fc", "clean", [0, 1, 2], 2)] == [0, 1]
+    assert [row[1] for row in top_neurons_of(store, "net", "fc", "clean", range(images), 2)] == [0, 1]
 
 
 def test_a_small_positive_mean_is_positive(store):
@@ -177,12 +181,10 @@ def test_top_neurons_of_a_category(recorded, study):
         labels = study.parts[dataset].labels
         for category, name in enumerate(study.categories):
             images = np.flatnonzero(labels == category).tolist()
-            found = recorded.query(
-                "top_neurons_of_category", model="net", layer=layer, dataset=dataset, category=name, k=1000
-            ).fetchall()
+            found = recorded.query("top_neurons_of_category", model="net", layer=layer, dataset=dataset, category=name, k=1000).fetchall()
             expected = dict(oracle.top_neurons_of(values, reference, images, 1000))
             assert {row[1] for row in found} == set(expected)
-            for above, below in zip(found, found[1:], strict=False):
+            for above, below in pairwise(found):
                 assert (-above[2], above[1]) < (-below[2], below[1])
             for _, neuron, response, count in found:
                 assert response == pytest.approx(expected[neuron], abs=1e-9)
@@ -224,9 +226,7 @@ def test_examples_across_the_range(recorded, study):
             targets = {"lowest": column.min(), "near_zero": 0.0}
             targets |= {f"q{round(q * 100):02d}": np.quantile(column, q) for q in (0.05, 0.25, 0.5, 0.75, 0.95)}
             targets["highest"] = column.max()
-            rows = recorded.query(
-                "examples_across_range", model="net", layer=layer, neuron=neuron, dataset=dataset, k=4
-            ).fetchall()
+            rows = recorded.query("examples_across_range", model="net", layer=layer, neuron=neuron, dataset=dataset, k=4).fetchall()
             assert list(dict.fromkeys(row[0] for row in rows)) == list(targets)
             for place, target in targets.items():
                 mine = [row for row in rows if row[0] == place]
@@ -244,9 +244,7 @@ def test_neurons_ranked_by_a_score(recorded, score, order):
     )
     sign = 1 if order == "ascending" else -1
     expected = sorted(scored, key=lambda row: (sign * row[1], row[0]))
-    found = recorded.query(
-        "ranked_neurons", model="net", layer="fc", dataset="shifted", score=score, order=order, k=1000
-    ).fetchall()
+    found = recorded.query("ranked_neurons", model="net", layer="fc", dataset="shifted", score=score, order=order, k=1000).fetchall()
     assert [row[:3] for row in found] == [(rank, *row) for rank, row in enumerate(expected, start=1)]
 
 

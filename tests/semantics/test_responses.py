@@ -1,11 +1,10 @@
 """SEMANTICS.md, Responses, and the summary of a neuron's activations."""
 
 import numpy as np
-import pytest
-from hypothesis import given
-
 import oracle
+import pytest
 import study as make
+from hypothesis import given
 
 
 def matrix(store, column, view, model, layer, dataset, shape):
@@ -130,9 +129,7 @@ def test_summary_of_any_neuron(record_new, study):
 def test_summary_over_several_blocks(store):
     """Moments joined over blocks of 2,048 images equal those of all images, also far from 0."""
     values = np.random.default_rng(1).normal(size=(4500, 3)).astype(np.float32) + np.float32([0, 1000, -5])
-    store.add_recording(
-        model="net", dataset="clean", activations={"fc": values}, predictions=[0] * 4500, categories=["a"], progress=False
-    )
+    store.add_recording(model="net", dataset="clean", activations={"fc": values}, predictions=[0] * 4500, categories=["a"], progress=False)
     check_summary(store, "net", "fc", "clean", values)
 
 
@@ -160,9 +157,7 @@ def test_histogram_counts_every_image(recorded, study, bins):
 def test_histogram_of_power_of_two_intervals_equals_numpys(store):
     """Where the edges are exact, a value on an edge belongs to the interval that it begins, the largest to the last."""
     values = np.float32([[-4], [-3.5], [-3], [0], [1], [3.999], [4]])
-    store.add_recording(
-        model="net", dataset="clean", activations={"fc": values}, predictions=[0] * 7, categories=["a"], progress=False
-    )
+    store.add_recording(model="net", dataset="clean", activations={"fc": values}, predictions=[0] * 7, categories=["a"], progress=False)
     rows = store.query("activation_histogram", model="net", layer="fc", neuron=0, bins=8).fetchall()
     counts = np.zeros(8, int)
     for row in rows:

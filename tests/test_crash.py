@@ -1,0 +1,107 @@
+"""A recording process that is killed at any moment leaves the store whole."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+import pytest
+
+import deephys_sql as dp
+
+KILLS = 24
+
+# Records dataset after dataset, each of several blocks and in its own way, and tells of each when it is done.
+RECORDER = """
+import sys
+import numpy as np
+import deephys_sql as dp
+
+with dp.open(sys.argv[1]) as store:
+    known = {name for (name,) in store.sql("select dataset from dataset").fetchall()}
+    print("ready", flush=True)
+    number = 0
+    while True:
+        number += 1
+        name = f"{sys.argv[2]}-{number}"
+        random = np.random.default_rng([int(sys.argv[2]), number])
+        images = int(random.integers(2, 6)) * 1000
+        replaced = min(known) if known and number % 3 == 0 else None
+        print("begin", replaced or name, flush=True)
+        store.add_recording(
+            model="net",
+            dataset=replaced or name,
+            activations={
+                "fc": (random.normal(size=(1000, 12)) for _ in range(images // 1000)),
+                "tail": random.normal(size=(images, 3)),
+            },
+            logits=random.normal(size=(images, 3)),
+            labels=random.integers(-1, 3, images),
+            images=random.integers(0, 256, (images, 4, 4)).astype(np.uint8) if number % 2 else None,
+            replace=replaced is not None,
+            progress=False,
+        )
+        known.add(name)
+        (checksum,) = store.sql("select checksum from recording where dataset = $name", name=replaced or name).fetchall()[0]
+        print("done", replaced or name, checksum, flush=True)
+"""
+
+
+def killed(path: Path, turn: int, delay: float, recordings: int = 0) -> list[list[str]]:
+    """Let the recorder work for some recordings and a while after, kill it, and return what it said."""
+    with subprocess.Popen([sys.executable, "-c", RECORDER, path, str(turn)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        while recordings:
+            recordings -= process.stdout.readline().startswith("done")
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        lines = process.stdout.read().splitlines()
+        assert process.wait() == -signal.SIGKILL
+    return [line.split() for line in lines if line]
+
+
+def used_and_size(path: Path) -> tuple[int, int]:
+    """Bytes that hold something, and bytes of the file, after a checkpoint."""
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("checkpoint")
+        used, block_size = connection.execute("select used_blocks, block_size from pragma_database_size()").fetchone()
+    return used * block_size, path.stat().st_size
+
+
+@pytest.mark.slow
+def test_killed_while_recording(tmp_path: Path, record_property) -> None:
+    """After each kill -9, in the middle of a recording or of its end, every recording that was told of is there and whole,
+    no part of another one is, and dead space doesn't pile up in the file."""
+    path = tmp_path / "study.duckdb"
+    dp.open(path).close()
+    told: dict[str, str] = {}
+    in_the_middle = unexpected = 0
+    started = time.monotonic()
+    killed(tmp_path / "other.duckdb", 0, 0, recordings=2)  # how long one takes, on this machine, as busy as it is
+    one = (time.monotonic() - started) / 3
+    sizes = []
+    moments = random.Random(0)
+    for turn in range(KILLS):
+        said = killed(path, turn, moments.uniform(0.0, 2.5 * one))
+        told |= {words[1]: words[2] for words in said if words[0] == "done"}
+        begun = said[-1][1] if said and said[-1][0] == "begin" else None
+        in_the_middle += begun is not None
+        with dp.open(path) as store:
+            found = dict(store.sql("select dataset, checksum from recording").fetchall())
+            # The one that was begun may have been committed though not told of: then it is whole as well.
+            if begun is not None and found.get(begun) != told.get(begun):
+                unexpected += 1
+                told[begun] = found[begun]
+            assert found == told
+            assert {name for (name,) in store.sql("select dataset from dataset").fetchall()} == set(told)
+            assert store.check() == [], f"after kill {turn}"
+            assert store.sql("select distinct status from recording where status != 'complete'").fetchall() == []
+        sizes.append(used_and_size(path))
+    assert in_the_middle >= KILLS * 2 // 3, "too few kills met a recording: choose other delays"
+    used, size = sizes[-1]
+    print(f"\n{in_the_middle} kills in the middle, {unexpected} between commit and telling; {len(told)} recordings; used, size: {sizes}")
+    record_property("sizes", sizes)
+    assert size < 1.5 * used + 10_000_000

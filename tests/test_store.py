@@ -1,0 +1,620 @@
+"""The file: opened, refused, migrated, locked, checked, and full."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pytest
+
+import deephys_sql as dp
+from deephys_sql import assets
+from deephys_sql.errors import (
+    NotAStoreError,
+    QueryError,
+    ReadOnlyError,
+    StoreFullError,
+    StoreLockedError,
+    StoreNotFoundError,
+    StoreVersionError,
+    UnknownNameError,
+)
+
+
+def record(store: dp.Store, dataset: str = "test", count: int = 20, neurons: int = 20, **changes: Any) -> None:
+    random = np.random.default_rng(count)
+    store.add_recording(
+        **{
+            "model": "net",
+            "dataset": dataset,
+            "activations": {"fc": random.normal(size=(count, neurons))},
+            "logits": random.normal(size=(count, 3)),
+            "labels": random.integers(-1, 3, count),
+            "images": random.integers(0, 256, (count, 3, 4)).astype(np.uint8),
+            "image_metadata": [{"number": i} for i in range(count)],
+            "progress": False,
+        }
+        | changes
+    )
+
+
+def contents(store: dp.Store) -> dict[str, list[Any]]:
+    tables = [name for (name,) in store.sql("select table_name from duckdb_tables() order by 1").fetchall()]
+    return {name: sorted(map(repr, store.sql(f'select * from "{name}"').fetchall())) for name in tables}
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recorded") / "study.duckdb"
+    with dp.open(path) as store:
+        record(store)
+        record(store, "night", count=30)
+    return path
+
+
+@pytest.fixture
+def path(recorded: Path, tmp_path: Path) -> Path:
+    """A closed store with two recordings."""
+    return Path(shutil.copy(recorded, tmp_path))
+
+
+# --- Opening -----------------------------------------------------------------------------------------------------------
+
+
+def test_create(tmp_path: Path) -> None:
+    """Opening a path where nothing is makes an empty store, in one file, which opens again, from a text or a Path."""
+    path = tmp_path / "study.duckdb"
+    with dp.open(str(path)) as store:
+        assert [r.fetchall() for r in (store.models(), store.datasets(), store.recordings())] == [[], [], []]
+        assert store.check() == []
+    assert [p.name for p in tmp_path.iterdir()] == ["study.duckdb"]
+    with dp.open(path) as store:
+        assert store.sql("select count(*) from stored_migration").fetchall() == [(len(list(assets.folder("migrations").glob("*.sql"))),)]
+    with dp.open(path, read_only=True) as store:
+        assert store.check() == []
+
+
+def test_what_was_recorded_is_there_again(path: Path) -> None:
+    """A store that is closed and opened holds what it held, and one file holds all of it."""
+    with dp.open(path) as store:
+        before = contents(store)
+    with dp.open(path, read_only=True) as store:
+        assert contents(store) == before
+        assert [row[0] for row in store.datasets().fetchall()] == ["night", "test"]
+        assert store.check() == []
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_closed_store(path: Path) -> None:
+    """Leaving the block gives the file free; asking a closed store is an error of ours."""
+    with dp.open(path) as store:
+        pass
+    with duckdb.connect(str(path)):
+        pass
+    with pytest.raises(QueryError):
+        store.sql("select 1")
+    store.close()
+
+
+def test_read_only(path: Path) -> None:
+    """A store opened read-only is read and not written: no recording, no reference, no SQL that writes, not one byte."""
+    before = path.read_bytes()
+    with dp.open(path, read_only=True) as store:
+        assert "read-only" in repr(store)
+        assert store.query("top_images", model="net", layer="fc", neuron=0, dataset="test").fetchall()
+        with pytest.raises(ReadOnlyError, match="read-only"):
+            record(store, "new")
+        with pytest.raises(ReadOnlyError, match="read-only"):
+            store.set_reference("net", "night")
+        with pytest.raises(QueryError):
+            store.sql("delete from stored_prediction")
+    assert path.read_bytes() == before
+
+
+def test_missing(tmp_path: Path) -> None:
+    """Read-only needs a file, writing needs a folder; each is named, and nothing is made."""
+    with pytest.raises(StoreNotFoundError, match=r"none\.duckdb"):
+        dp.open(tmp_path / "none.duckdb", read_only=True)
+    with pytest.raises(StoreNotFoundError, match="no/such"):
+        dp.open(tmp_path / "no" / "such" / "study.duckdb")
+    with pytest.raises(StoreNotFoundError, match=r"none\.duckdb"):
+        dp.migrate(tmp_path / "none.duckdb")
+    with pytest.raises(StoreNotFoundError):
+        dp.migrate(tmp_path / "no" / "such" / "study.duckdb")
+    assert list(tmp_path.iterdir()) == []
+
+
+def text_file(path: Path) -> None:
+    path.write_text("neuron,image,value\n0,0,1.5\n")
+
+
+def empty_file(path: Path) -> None:
+    path.touch()
+
+
+def folder(path: Path) -> None:
+    path.mkdir()
+
+
+def sqlite_file(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("create table model (name)")
+    connection.commit()
+    connection.close()
+
+
+def random_bytes(path: Path) -> None:
+    path.write_bytes(np.random.default_rng(0).bytes(20_000))
+
+
+def damaged_database(path: Path) -> None:
+    duckdb.connect(str(path)).close()
+    whole = bytearray(path.read_bytes())
+    whole[20:5000] = bytes(4980)
+    path.write_bytes(whole)
+
+
+def half_a_database(path: Path) -> None:
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("create table t as select range as i, hash(range) as h from range(1000000)")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+
+
+def other_table(path: Path) -> None:
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("create table customer (name varchar); insert into customer values ('Ada')")
+
+
+def other_view(path: Path) -> None:
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("create view sales as select 1 as price")
+
+
+def other_macro(path: Path) -> None:
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("create macro twice(x) as 2 * x")
+
+
+def other_schema(path: Path) -> None:
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("create schema shop; create view shop.sales as select 1 as price")
+
+
+NOT_STORES = [
+    text_file, empty_file, folder, sqlite_file, random_bytes, damaged_database, half_a_database, other_table, other_view, other_macro,
+    other_schema,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("make", NOT_STORES, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("how", ["open", "read only", "migrate"])
+def test_not_a_store(tmp_path: Path, make: Any, how: str) -> None:
+    """What is no store is refused by its name, and not a byte of it is changed."""
+    path = tmp_path / "study.duckdb"
+    make(path)
+    before = None if path.is_dir() else path.read_bytes()
+    action = {"open": dp.open, "read only": lambda p: dp.open(p, read_only=True), "migrate": dp.migrate}[how]
+    with pytest.raises(NotAStoreError, match=r"study\.duckdb"):
+        action(path)
+    assert path.is_dir() if before is None else path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["study.duckdb"]
+
+
+NAMES = [
+    "activation.duckdb", "stored_activation.db", "main", "model", "memory.duckdb", "temp.duckdb", "system", "information_schema",
+    "select.duckdb", "my study.duckdb", "it's \"mine\".duckdb", "naïve 数据 🙂.duckdb", "a.b.c", "q?x=1.duckdb", "100%41.duckdb",
+    "*[ab].duckdb", "$HOME;.duckdb", "-x.duckdb", "results.csv", ":memory:", "study.wal",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_file_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A store may be called anything, like one of its tables too, in a folder called anything; it is a file of that name."""
+    here = tmp_path / "a folder, naïve's"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    with dp.open(name) as store:
+        record(store)
+        assert store.sql("select count(*) from activation").fetchall() == [(20 * 23,)]
+        assert store.query("top_images", model="net", layer="fc", neuron=0, dataset="test").fetchall()
+    assert (here / name).is_file()
+    with dp.open(here / name, read_only=True) as store:
+        assert store.check() == []
+        assert store.sql("select images from recording").fetchall() == [(20,)]
+
+
+def test_home_folder_and_dots(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative paths, dots and links lead to the store."""
+    monkeypatch.chdir(path.parent)
+    (path.parent / "sub").mkdir()
+    (path.parent / "link.duckdb").symlink_to(path.name)
+    for way in (path.name, f"./sub/../{path.name}", "link.duckdb"):
+        with dp.open(way) as store:
+            assert len(store.recordings().fetchall()) == 2
+
+
+# --- Open elsewhere ----------------------------------------------------------------------------------------------------
+
+HOLDER = """
+import sys, deephys_sql as dp
+with dp.open(sys.argv[1], read_only=sys.argv[2] == "True") as store:
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def hold() -> Iterator[Any]:
+    """Opens a store in another process until the test is over."""
+    holders = []
+
+    def start(path: Path, read_only: bool) -> int:
+        command = [sys.executable, "-c", HOLDER, str(path), str(read_only)]
+        holders.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        assert holders[-1].stdout.readline() == b"open\n"
+        return holders[-1].pid
+
+    yield start
+    for holder in holders:
+        holder.stdin.close()
+        holder.wait()
+        holder.stdout.close()
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_open_for_writing_elsewhere(path: Path, hold: Any, read_only: bool) -> None:
+    """A store that another process writes is refused, with the path and that process's number; nothing is changed."""
+    pid = hold(path, False)
+    with pytest.raises(StoreLockedError, match=rf"(?s)study\.duckdb.*\b{pid}\b"):
+        dp.open(path, read_only=read_only)
+    with pytest.raises(StoreLockedError, match=rf"\b{pid}\b"):
+        dp.migrate(path)
+
+
+def test_open_for_reading_elsewhere(path: Path, hold: Any) -> None:
+    """Any number of processes read a store at once; writing has to wait for them, and one of them is named."""
+    pids = [hold(path, True), hold(path, True)]
+    with dp.open(path, read_only=True) as store:
+        assert len(store.recordings().fetchall()) == 2
+    with pytest.raises(StoreLockedError, match=rf"\b({pids[0]}|{pids[1]})\b"):
+        dp.open(path)
+
+
+def test_open_in_this_process(path: Path) -> None:
+    """The same store can't be open for writing and read-only in one process: the message says where it is open."""
+    with dp.open(path), pytest.raises(StoreLockedError, match=rf"this process.*{os.getpid()}"):
+        dp.open(path, read_only=True)
+    with dp.open(path, read_only=True), pytest.raises(StoreLockedError, match=rf"this process.*{os.getpid()}"):
+        dp.open(path)
+    with dp.open(path) as store:
+        assert store.check() == []
+
+
+# --- Schema versions ---------------------------------------------------------------------------------------------------
+
+NEXT = "create table stored_note (text varchar); insert into stored_note values ('migrated');"
+
+
+@pytest.fixture
+def sql_files(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of one's own with the package's `migrations` and `queries`, used instead of them."""
+    copy = tmp_path_factory.mktemp("sql_files")
+    for name in ("migrations", "queries"):
+        shutil.copytree(assets.folder(name), copy / name)
+    monkeypatch.setattr(assets, "folder", lambda name: copy / name)
+    return copy
+
+
+def number(sql_files: Path) -> int:
+    return len(list((sql_files / "migrations").glob("*.sql")))
+
+
+def test_newer_schema(path: Path, sql_files: Path) -> None:
+    """A store made by a newer version is refused, read-only too, and left alone; the message says to upgrade."""
+    file = sql_files / "migrations" / f"{number(sql_files) + 1:04d}_note.sql"
+    file.write_text(NEXT)
+    dp.migrate(path)
+    file.unlink()
+    before = path.read_bytes()
+    for action in (dp.open, lambda p: dp.open(p, read_only=True), dp.migrate):
+        with pytest.raises(StoreVersionError, match=r"(?s)study\.duckdb.*_note.*newer.*[Uu]pgrade"):
+            action(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("change", ["-- a comment\n", "create table stored_more (x integer);\n"])
+def test_altered_migration(path: Path, sql_files: Path, change: str) -> None:
+    """A migration that was altered after it was applied is noticed, by name, and nothing is changed."""
+    file = sorted((sql_files / "migrations").glob("*.sql"))[0]
+    file.write_text(file.read_text() + change)
+    before = path.read_bytes()
+    for action in (dp.open, lambda p: dp.open(p, read_only=True), dp.migrate):
+        with pytest.raises(StoreVersionError, match=rf"(?s)study\.duckdb.*{file.stem}"):
+            action(path)
+    assert path.read_bytes() == before
+
+
+def test_older_schema(path: Path, sql_files: Path) -> None:
+    """An older store is not changed by opening it: the message says how to migrate, which writes a backup first."""
+    with dp.open(path) as store:
+        recordings = contents(store)
+    (sql_files / "migrations" / f"{number(sql_files) + 1:04d}_note.sql").write_text(NEXT)
+    (sql_files / "migrations" / f"{number(sql_files) + 1:04d}_more.sql").write_text("insert into stored_note values ('twice');")
+    before = path.read_bytes()
+    for read_only in (False, True):
+        with pytest.raises(StoreVersionError, match=r"(?s)study\.duckdb.*older.*deephys-sql migrate"):
+            dp.open(path, read_only=read_only)
+    assert path.read_bytes() == before
+
+    backup = dp.migrate(path)
+    assert backup.parent == path.parent and backup.name.startswith(path.name)
+    assert backup.read_bytes() == before
+    with dp.open(path) as store:
+        assert store.sql("select text from stored_note order by 1").fetchall() == [("migrated",), ("twice",)]
+        assert store.sql("select version, name from stored_migration order by 1").fetchall()[-1][0] == number(sql_files)
+        after = contents(store)
+        assert {name: rows for name, rows in after.items() if name not in ("stored_note", "stored_migration")} == {
+            name: rows for name, rows in recordings.items() if name != "stored_migration"
+        }
+        assert store.check() == []
+        record(store, "new")
+    assert dp.migrate(path) is None
+    shutil.rmtree(sql_files / "migrations")
+    shutil.copytree(Path(assets.__file__).parent.parent / "migrations", sql_files / "migrations")
+    with dp.open(backup) as store:
+        assert len(store.recordings().fetchall()) == 2 and store.check() == []
+
+
+def test_migration_that_fails(path: Path, sql_files: Path) -> None:
+    """A migration that fails is undone as a whole; the store is as old as before, and the backup is beside it."""
+    before = None
+    with dp.open(path) as store:
+        before = contents(store)
+    broken = sql_files / "migrations" / f"{number(sql_files) + 1:04d}_broken.sql"
+    broken.write_text("drop table stored_prediction; create table x (y integer); select * from nothing;")
+    with pytest.raises(Exception, match="nothing"):
+        dp.migrate(path)
+    assert len([p for p in path.parent.iterdir() if "backup" in p.name]) == 1
+    broken.unlink()
+    with dp.open(path) as store:
+        assert contents(store) == before
+        assert store.check() == []
+
+
+def test_new_store_gets_all_migrations(tmp_path: Path, sql_files: Path) -> None:
+    """A new store is made by all migrations, without a backup, whatever their order in the folder."""
+    (sql_files / "migrations" / f"{number(sql_files) + 1:04d}_note.sql").write_text(NEXT)
+    with dp.open(tmp_path / "new.duckdb") as store:
+        assert store.sql("select text from stored_note").fetchall() == [("migrated",)]
+    assert [p.name for p in tmp_path.iterdir()] == ["new.duckdb"]
+
+
+def test_views_are_replaced(path: Path, sql_files: Path) -> None:
+    """When a view or macro changes, appears or disappears, opening the store for writing makes the store's the same."""
+    views = sql_files / "queries" / "views"
+    kept = {file.name: file.read_text() for file in views.glob("*.sql")}
+    (views / "90_more.sql").write_text("create view dog as select 'wuff' as says;\ncreate macro twice(x) as 2 * x;\n")
+    with dp.open(path) as store:
+        assert store.sql("select says, twice(4) from dog").fetchall() == [("wuff", 8)]
+    (views / "90_more.sql").write_text("create view dog as select 'woof' as says, 3 as legs;\n")
+    with dp.open(path, read_only=True) as store:
+        assert store.sql("select * from dog").fetchall() == [("wuff",)]
+    with dp.open(path) as store:
+        assert store.sql("select * from dog").fetchall() == [("woof", 3)]
+        with pytest.raises(QueryError):
+            store.sql("select twice(4)").fetchall()
+    (views / "90_more.sql").unlink()
+    with dp.open(path) as store:
+        with pytest.raises(QueryError):
+            store.sql("select * from dog").fetchall()
+        for name in kept:
+            assert (views / name).exists()
+        assert store.sql("select count(*) from activation").fetchall() == [(50 * 23,)]
+        assert store.query("top_images", model="net", layer="fc", neuron=0, dataset="test").fetchall()
+
+
+# --- Check -------------------------------------------------------------------------------------------------------------
+
+TAMPERINGS = {
+    "one activation": "update stored_activation set value = value + 1 where recording_id = 1 and layer_id = 1 and neuron = 3 and image = 7",
+    "its last bit": "update stored_activation set value = value * 1.0000001 where recording_id = 1 and neuron = 3 and image = 7",
+    "one activation by image": "update stored_image_activation set values = list_transform(values, lambda v: -v)::float[16] "
+    "where recording_id = 1 and image = 7 and piece = 0",
+    "an activation deleted": "delete from stored_activation where recording_id = 1 and image = 7 and neuron = 2",
+    "an activation twice": "insert into stored_activation "
+    "select * from stored_activation where recording_id = 1 and image = 7 and neuron = 2",
+    "a row by image deleted": "delete from stored_image_activation where recording_id = 1 and image = 0 and piece = 1",
+    "activations exchanged": "update stored_activation set neuron = 1 - neuron where recording_id = 1 and neuron < 2",
+    "a layer's activations deleted": "delete from stored_activation where layer_id = 1 and recording_id = 1",
+    "a prediction deleted": "delete from stored_prediction where recording_id = 1 and image = 7",
+    "a prediction changed": "update stored_prediction set predicted = (predicted + 1) % 3 where recording_id = 1 and image = 7",
+    "a prediction twice": "update stored_prediction set image = 8 where recording_id = 1 and image = 7",
+    "an image deleted": "delete from stored_image where dataset_id = 1 and image = 7",
+    "an image twice": "insert into stored_image select * from stored_image where dataset_id = 1 and image = 7",
+    "a summary deleted": "delete from stored_neuron_summary where recording_id = 1 and layer_id = 1 and neuron = 0",
+    "the count of images": "update stored_dataset set images = 21 where dataset_id = 1",
+    "a recording deleted": "delete from stored_recording where recording_id = 1",
+}
+
+
+@pytest.mark.parametrize("what", TAMPERINGS)
+def test_check_finds(path: Path, what: str) -> None:
+    """check() says in a sentence what plain DuckDB changed behind the package's back, and nothing of the other recording."""
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(TAMPERINGS[what])
+    with dp.open(path, read_only=True) as store:
+        problems = store.check()
+    assert problems
+    for problem in problems:
+        assert problem.endswith(".")
+        assert "night" not in problem
+        assert "test" in problem or what == "a recording deleted"
+
+
+def test_check_of_a_store_that_is_whole(path: Path) -> None:
+    """A store that nobody touched has no problems, during a recording too."""
+    with dp.open(path) as store:
+        assert store.check() == []
+        store.set_reference("net", "night")
+        assert store.check() == []
+
+
+# --- A full disk -------------------------------------------------------------------------------------------------------
+
+LIMITED = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+import numpy as np
+import deephys_sql as dp
+from deephys_sql.errors import StoreFullError
+
+path, limit, images = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+random = np.random.default_rng(0)
+try:
+    with dp.open(path) as store:
+        store.add_recording(
+            model="net", dataset="large", activations={"wide": (random.normal(size=(1000, 200)) for _ in range(images // 1000))},
+            logits=random.normal(size=(images, 3)), progress=False,
+        )
+except StoreFullError as error:
+    print(error)
+    sys.exit(7)
+"""
+
+
+@pytest.mark.parametrize("images", [2000, 20_000])
+def test_file_too_large(path: Path, images: int) -> None:
+    """When the file may not grow, the recording fails with a word on room, and the earlier ones are intact on reopening."""
+    with dp.open(path) as store:
+        before = contents(store)
+    limit = path.stat().st_size + 1_500_000
+    done = subprocess.run([sys.executable, "-c", LIMITED, path, str(limit), str(images)], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 7, done.stdout + done.stderr
+    assert str(path) in done.stdout and "room" in done.stdout
+    with dp.open(path) as store:
+        assert contents(store) == before
+        assert store.check() == []
+        record(store, "large", count=3000)
+        assert store.check() == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 24 MB, where this machine lets us mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)]
+    if os.geteuid() or shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("mounting a small disk needs root")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_disk_full_while_recording(small_disk: Path, path: Path) -> None:
+    """A recording that does not fit on the disk is refused by name; the store is as before, and works once there is room."""
+    store_path = Path(shutil.copy(path, small_disk))
+    with dp.open(store_path) as store:
+        before = contents(store)
+        random = np.random.default_rng(0)
+        large = {"wide": (random.normal(size=(1000, 300)) for _ in range(30))}
+        with pytest.raises(StoreFullError, match=r"(?s)study\.duckdb.*room|room.*study\.duckdb"):
+            record(store, "large", count=30_000, activations=large, images=None)
+    with dp.open(store_path) as store:
+        assert contents(store) == before
+        assert store.check() == []
+        record(store, "small")
+        assert store.check() == []
+
+
+def test_no_room_for_a_new_store(small_disk: Path) -> None:
+    """A store that does not fit on the disk is not made: the message speaks of room."""
+    (small_disk / "ballast").write_bytes(bytes(shutil.disk_usage(small_disk).free))
+    with pytest.raises(StoreFullError, match="room"):
+        dp.open(small_disk / "new.duckdb")
+    (small_disk / "ballast").unlink()
+    with dp.open(small_disk / "other.duckdb") as store:
+        assert store.check() == []
+
+
+def test_disk_full_before_opening(small_disk: Path, path: Path) -> None:
+    """On a full disk a store can be read; writing into it fails with a word on room, and works once there is some."""
+    store_path = Path(shutil.copy(path, small_disk))
+    free = shutil.disk_usage(small_disk).free
+    (small_disk / "ballast").write_bytes(bytes(free))
+    with dp.open(store_path, read_only=True) as store:
+        assert store.check() == []
+    with pytest.raises(StoreFullError, match="room"), dp.open(store_path) as store:
+        record(store, "more", count=3000)
+    (small_disk / "ballast").unlink()
+    with dp.open(store_path) as store:
+        assert len(store.recordings().fetchall()) == 2
+        assert store.check() == []
+        record(store, "more", count=300)
+
+
+def test_disk_full_while_backing_up(small_disk: Path, path: Path, sql_files: Path) -> None:
+    """When the backup does not fit, nothing is migrated, and no half of a backup is left."""
+    store_path = Path(shutil.copy(path, small_disk))
+    (sql_files / "migrations" / f"{number(sql_files) + 1:04d}_note.sql").write_text(NEXT)
+    before = store_path.read_bytes()
+    free = shutil.disk_usage(small_disk).free
+    (small_disk / "ballast").write_bytes(bytes(free - store_path.stat().st_size // 2))
+    with pytest.raises(StoreFullError, match="room"):
+        dp.migrate(store_path)
+    assert store_path.read_bytes() == before
+    assert sorted(p.name for p in small_disk.iterdir()) == ["ballast", "study.duckdb"]
+
+
+# --- Asking ------------------------------------------------------------------------------------------------------------
+
+
+def test_sql_results(path: Path) -> None:
+    """Results come as tuples, a DataFrame or Arrow, with parameters bound and not pasted."""
+    with dp.open(path, read_only=True) as store:
+        text = "select $name as name, count(*) as images from image where dataset = $dataset"
+        parameters = {"name": "it's; drop table x --", "dataset": "test"}
+        assert store.sql(text, **parameters).fetchall() == [("it's; drop table x --", 20)]
+        assert store.sql(text, **parameters).df().to_dict("records") == [{"name": "it's; drop table x --", "images": 20}]
+        arrow = store.sql(text, **parameters).arrow()
+        table = arrow.read_all() if hasattr(arrow, "read_all") else arrow
+        assert table.to_pylist() == [{"name": "it's; drop table x --", "images": 20}]
+
+
+@pytest.mark.parametrize("text", ["selct 1", "select * from nothing", "select $x", "", "select 1/'a'"])
+def test_sql_mistakes(path: Path, text: str) -> None:
+    """SQL that can't run is an error of ours, at the latest when its result is asked for, and the store goes on."""
+    with dp.open(path) as store:
+        with pytest.raises((QueryError, duckdb.Error)):
+            store.sql(text).fetchall()
+        assert store.sql("select 1").fetchall() == [(1,)]
+        record(store, "new")
+
+
+def test_layers_of_a_model(path: Path) -> None:
+    """Layers come in the order recorded; an unknown model is answered with the nearest name."""
+    with dp.open(path) as store:
+        assert [row[1] for row in store.layers("net").fetchall()] == ["fc", "output"]
+        with pytest.raises(UnknownNameError, match="'nets'.*'net'"):
+            store.layers("nets")
+
+
+def test_works_from_another_folder(path: Path, tmp_path: Path) -> None:
+    """The package finds its SQL files wherever Python was started."""
+    script = textwrap.dedent(
+        """
+        import sys, deephys_sql as dp
+        with dp.open(sys.argv[1]) as store:
+            print(len(store.recordings().fetchall()))
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(path)], cwd="/", capture_output=True, text=True)
+    assert done.stdout == "2\n", done.stderr
