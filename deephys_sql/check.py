@@ -14,6 +14,9 @@ COPIES = ("stored_activation", "stored_image_activation")
 def find_problems(connection: duckdb.DuckDBPyConnection) -> list[str]:
     """Return a sentence for everything that is wrong; reads one block of activations at a time."""
     problems = [row[0] for row in connection.execute(assets.sql("store/find_problems.sql")).fetchall()]
+    for recording_id, title, checksum, layers in connection.execute(assets.sql("store/select_recordings.sql")).fetchall():
+        if _predictions_checksum(connection, recording_id, layers) != checksum:
+            problems.append(f"{title}: the predictions are not those that were written (their checksum differs).")
     layers = connection.execute(assets.sql("store/select_recorded_layers.sql")).fetchall()
     for recording_id, layer_id, title, images, neurons, checksum in layers:
         for copy in COPIES:
@@ -21,6 +24,17 @@ def find_problems(connection: duckdb.DuckDBPyConnection) -> list[str]:
             if _checksum(connection, ids, images) != checksum:
                 problems.append(f"{title}: the activations in {copy} are not those that were written (their checksum differs).")
     return problems
+
+
+def _predictions_checksum(connection: duckdb.DuckDBPyConnection, recording_id: int, layers: list[str]) -> str | None:
+    statement = "select image, predicted from stored_prediction where recording_id = ? order by image"
+    rows = connection.execute(statement, [recording_id]).fetchnumpy()
+    if not np.array_equal(rows["image"], np.arange(len(rows["image"]))):
+        return None
+    checksum = hashlib.sha256(rows["predicted"].astype("<i4"))
+    for layer in layers:
+        checksum.update(layer.encode())
+    return checksum.hexdigest()
 
 
 def _checksum(connection: duckdb.DuckDBPyConnection, ids: dict[str, str | int], images: int) -> str | None:

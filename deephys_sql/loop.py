@@ -82,5 +82,5 @@ def _pictures(images: Any, inputs: Any, start: int, end: int) -> Any:
     """Return the pictures of a batch, from what `record` was given as images."""
     if images == "inputs" if isinstance(images, str) else callable(images):
         pixels = first_tensor(inputs)
-        return images(pixels) if callable(images) else (pixels.movedim(1, -1) if pixels.ndim == 4 else pixels).detach().float().cpu()
+        return images(pixels) if callable(images) else (pixels.movedim(1, -1) if pixels.ndim == 4 else pixels).detach().cpu()
     return None if images is None else images[start:end]

@@ -77,15 +77,18 @@ def refresh_views(connection: duckdb.DuckDBPyConnection) -> None:
     """Define every view and macro of `queries/views/` anew, unless the store's are these already."""
     texts = [f.read_text(encoding="utf-8") for f in sorted((assets.folder("queries") / "views").glob("*.sql"))]
     checksum = hashlib.sha256("\0".join(texts).encode()).hexdigest()
-    if connection.execute("select checksum from stored_views").fetchall() == [(checksum,)]:
+    stored = connection.execute("select checksum, drop_statement from stored_views").fetchall()
+    if {row[0] for row in stored} == {checksum}:
         return
     with transaction(connection):
-        for statement in connection.execute(assets.sql("store/drop_views.sql")).fetchall():
-            connection.execute(statement[0])
+        for _, statement in stored:
+            connection.execute(statement)
+        of_users = _drop_statements(connection)
         for text in texts:
             connection.execute(text)
         connection.execute("delete from stored_views")
-        connection.execute("insert into stored_views values (?)", [checksum])
+        for statement in sorted(_drop_statements(connection) - of_users):
+            connection.execute("insert into stored_views values (?, ?)", [checksum, statement])
 
 
 class transaction:
@@ -101,13 +104,18 @@ class transaction:
         self._connection.execute("commit" if kind is None else "rollback")
 
 
+def _drop_statements(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    """Return the statements that would drop each view and macro that is there."""
+    return {statement for (statement,) in connection.execute(assets.sql("store/select_drop_statements.sql")).fetchall()}
+
+
 def _applied(connection: duckdb.DuckDBPyConnection, path: Path) -> list[tuple[int, str, str]]:
-    tables = {name for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall()}
-    if "stored_migration" in tables:
+    names = [name for (name,) in connection.execute(assets.sql("store/select_names.sql")).fetchall()]
+    if "stored_migration" in names:
         return connection.execute("select version, name, checksum from stored_migration order by version").fetchall()
-    if tables:
+    if names:
         raise NotAStoreError(
-            f"{path} is a DuckDB database of something else: it holds {', '.join(sorted(tables)[:3])} and no "
+            f"{path} is a DuckDB database of something else: it holds {', '.join(names[:3])} and no "
             f"stored_migration. Give the path of a store, or of a file that isn't there yet."
         )
     return []

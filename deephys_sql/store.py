@@ -32,6 +32,7 @@ from deephys_sql.recording.writer import RecordingWriter, score
 if TYPE_CHECKING:
     from deephys_sql.recording.models import ModelRecorder
 
+NO_ROOM = re.compile(r"No space left|File too large|[Qq]uota exceeded|not enough (disk )?space")
 # Nothing is downloaded without being asked.
 SETTINGS = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
 
@@ -74,7 +75,11 @@ def migrate(path: str | os.PathLike) -> Path | None:
     moment = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
     backup = path.with_name(f"{path.name}.backup-{todo[0].version - 1:04d}-{moment}")
     with _failures_explained(path):
-        shutil.copy2(path, backup)
+        try:
+            shutil.copy2(path, backup)
+        except BaseException:
+            backup.unlink(missing_ok=True)
+            raise
     with contextlib.closing(_connect(path, read_only=False)) as connection:
         migrations.apply(connection, todo)
     return backup
@@ -92,9 +97,11 @@ class Store:
             raise StoreNotFoundError(
                 f"there is no file {path}, and a store opened read-only must be there. Check the path, or make the store first."
             )
-        self._connection = _connect(path, read_only)
+        with _failures_explained(path):
+            self._connection = _connect(path, read_only)
         try:
-            self._bring_up_to_date(is_new)
+            with _failures_explained(path):
+                self._bring_up_to_date(is_new)
         except BaseException:
             self.close()
             raise
@@ -130,9 +137,12 @@ class Store:
         Raises `QueryError` with DuckDB's message.
         """
         try:
-            return self._connection.cursor().sql(text, params=parameters)
+            relation = self._connection.cursor().sql(text, params=parameters)
         except duckdb.Error as error:
             raise QueryError(str(error)) from error
+        if relation is None:
+            raise QueryError(f'{text!r} is no SQL statement. Write one, such as "select * from recording".')
+        return relation
 
     def query(self, name: str, /, **parameters: Any) -> duckdb.DuckDBPyRelation:
         """Run a named query, one of the files in `queries/`; `deephys-sql queries` lists them.
@@ -288,7 +298,7 @@ class Store:
         todo = migrations.pending(self._connection, self.path)
         if todo and not is_new and (self.read_only or todo != migrations.available()):
             raise StoreVersionError(
-                f"{self.path} has an older schema: {len(todo)} migrations from {todo[0].name!r} on are to be applied. "
+                f"{self.path} has an older schema: {', '.join(m.name for m in todo)} must be applied. "
                 f"Run `deephys-sql migrate {self.path}`; it writes a backup beside the file first."
             )
         if not self.read_only:
@@ -320,7 +330,7 @@ def _connect(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
     if path.exists():
         _require_duckdb_file(path)
     try:
-        return duckdb.connect(str(path), read_only=read_only, config=SETTINGS)
+        return duckdb.connect(str(path.absolute()), read_only=read_only, config=SETTINGS)
     except duckdb.ConnectionException as error:
         raise StoreLockedError(
             f"{path} is open in this process already (process {os.getpid()}), with another read_only. Close that store first."
@@ -333,6 +343,8 @@ def _connect(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
             ) from error
         if "Could not set lock" in str(error):
             raise StoreLockedError(f"{path} is open in another process. Close it there, or work on a copy.") from error
+        if NO_ROOM.search(str(error)):
+            raise
         raise NotAStoreError(f"{path} can't be opened as a store: {error}") from error
     except duckdb.Error as error:
         raise NotAStoreError(f"{path} can't be opened as a store: {error}") from error
@@ -353,15 +365,15 @@ def _require_duckdb_file(path: Path) -> None:
 def _failures_explained(path: Path) -> Iterator[None]:
     try:
         yield
-    except (duckdb.TransactionException, duckdb.ConstraintException) as error:
-        raise RecordingInProgressError(
-            f"{path} was changed by another connection of this process meanwhile ({error}). Record one after the other."
-        ) from error
     except (duckdb.Error, OSError) as error:
-        if re.search(r"No space left|File too large|[Qq]uota exceeded|not enough (disk )?space", str(error)):
+        if NO_ROOM.search(str(error)):
             free = shutil.disk_usage(path.parent).free
             raise StoreFullError(
                 f"no room to write {path}: {free / 1e9:.1f} GB are free on its disk. What was being written is undone; make "
                 f"room, and open the store again."
+            ) from error
+        if isinstance(error, duckdb.TransactionException | duckdb.ConstraintException):
+            raise RecordingInProgressError(
+                f"{path} was changed by another connection of this process meanwhile ({error}). Record one after the other."
             ) from error
         raise

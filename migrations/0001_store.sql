@@ -17,9 +17,11 @@ comment on column stored_migration.checksum is 'SHA-256 of the file''s text when
 comment on column stored_migration.applied_at is 'When, in UTC.';
 
 create table stored_views (
-    checksum varchar not null
+    checksum varchar not null,
+    drop_statement varchar not null
 );
-comment on table stored_views is 'Which version of the views and macros the store holds.';
+comment on table stored_views is 'The views and macros that this package defined, so that those of users are left alone when they are replaced.';
+comment on column stored_views.drop_statement is 'What drops it.';
 comment on column stored_views.checksum is 'SHA-256 of the files of queries/views/ that defined them.';
 
 create sequence model_number;

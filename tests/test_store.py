@@ -522,12 +522,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_disk_full_while_recording(small_disk: Path, path: Path) -> None:
     """A recording that does not fit on the disk is refused by name; the store is as before, and works once there is room."""
     store_path = Path(shutil.copy(path, small_disk))
+    (small_disk / "ballast").write_bytes(bytes(8_000_000))
     with dp.open(store_path) as store:
         before = contents(store)
         random = np.random.default_rng(0)
         large = {"wide": (random.normal(size=(1000, 300)) for _ in range(30))}
         with pytest.raises(StoreFullError, match=r"(?s)study\.duckdb.*room|room.*study\.duckdb"):
             record(store, "large", count=30_000, activations=large, images=None)
+    (small_disk / "ballast").unlink()
     with dp.open(store_path) as store:
         assert contents(store) == before
         assert store.check() == []

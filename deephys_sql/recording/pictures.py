@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from deephys_sql.errors import InvalidInputError
 from deephys_sql.recording.arrays import as_array, is_whole
@@ -68,6 +68,8 @@ class Encoder:
             opened.load()
         except InvalidInputError as error:
             raise InvalidInputError(f"image {number}: {error}") from error
+        except UnidentifiedImageError as error:
+            raise InvalidInputError(f"image {number} is in no picture format that Pillow knows. Give PNG, JPEG or WebP.") from error
         except Exception as error:  # a damaged picture makes Pillow raise almost anything
             raise InvalidInputError(f"image {number} can't be read as a picture: {error}") from error
         original_type = Image.MIME.get(opened.format or "", "image/png")
@@ -132,6 +134,8 @@ def _pixels(array: np.ndarray) -> np.ndarray:
         raise InvalidInputError(f"a picture must be height x width [x 3]; got shape {array.shape}.")
     require_pictures(array[None])
     if array.dtype.kind == "f":
+        if np.isnan(array).any():
+            raise InvalidInputError("pixels must be numbers; some are nan.")
         if not (array.min() >= 0 and array.max() <= 1):
             raise InvalidInputError(
                 f"floats must lie in 0..1; these reach from {array.min():.4g} to {array.max():.4g}. Give the pictures before "

@@ -4,7 +4,7 @@ import hashlib
 import importlib.metadata
 import json
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import duckdb
@@ -82,12 +82,13 @@ class RecordingWriter:
                 f"dataset {self.request.dataset!r} is stored with {self._stored_images} images; {self.images} were given. "
                 f"Record all of them, or give the dataset another name."
             )
-        for name, layer in self._layers.items():
-            checksum = layer.finish()
-            self._predictions_checksum.update(f"{name} {checksum}".encode())
+        checksum = self._predictions_checksum
+        for name, layer in sorted(self._layers.items()):
+            layer_checksum = layer.finish()
+            checksum.update(f"{name} {layer_checksum}".encode())
             self._connection.execute(
                 "insert into stored_recorded_layer values (?, ?, ?)",
-                [self._recording_id, self._layer_ids[name], checksum],
+                [self._recording_id, self._layer_ids[name], layer_checksum],
             )
         self._insert_recording()
         self._connection.execute(assets.sql("recording/delete_unused_layers.sql"), {"model_id": self._model_id})
@@ -97,11 +98,11 @@ class RecordingWriter:
 
     def abort(self) -> None:
         """Undo everything since the beginning."""
-        try:
-            self._connection.execute("rollback")
-            self._connection.execute("reset memory_limit")
-        except duckdb.Error:
-            pass  # the transaction, or the whole database, was given up by DuckDB already; nothing was written
+        # The checkpoint gives back the room that was taken in the file. What fails here was given up by DuckDB already, and
+        # the next open sees none of it.
+        for statement in ("rollback", "reset memory_limit", "checkpoint"):
+            with suppress(duckdb.Error):
+                self._connection.execute(statement)
 
     def _require_unbroken(self) -> None:
         if self._broken:
@@ -322,6 +323,11 @@ class RecordingWriter:
                 continue
             for row, value in zip(stored, values):
                 same = row[column] == value or (what == "metadata" and row[column] and json.loads(row[column]) == json.loads(value))
+                if not same and row[column] in (None, -1):
+                    raise DatasetDiffersError(
+                        f"dataset {name!r} is stored without {what} of image {row[0]}, and they can't be added with another recording. "
+                        f"Leave them out, give the dataset another name, or record its only recording again with replace=True."
+                    )
                 if not same:
                     found = "" if what == "pixels" else f" ({row[column]!r} is stored, {value!r} was given)"
                     raise DatasetDiffersError(

@@ -29,6 +29,13 @@ counted as (
         r.title,
         'rows of images',
         r.images,
+        (select count(*) from stored_image as i where i.dataset_id = r.dataset_id)
+    from recording as r
+    union all
+    select
+        r.title,
+        'different images',
+        r.images,
         (select count(distinct i.image) from stored_image as i where i.dataset_id = r.dataset_id)
     from recording as r
     union all

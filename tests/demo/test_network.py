@@ -76,9 +76,7 @@ def test_hooks_on_linear1_and_output(noise: tuple[np.ndarray, np.ndarray]) -> No
     network = train(*noise, epochs=1, progress=False)
     seen = {}
     for name in ("linear1", "output"):
-        network.get_submodule(name).register_forward_hook(
-            lambda module, inputs, result, name=name: seen.update({name: result})
-        )
+        network.get_submodule(name).register_forward_hook(lambda module, inputs, result, name=name: seen.update({name: result}))
     with torch.no_grad():
         logits = network(channels_first(noise[0]))
     assert seen["linear1"].shape == (200, 50) and seen["linear1"].dtype == torch.float32
@@ -125,7 +123,9 @@ def test_one_epoch_lowers_the_loss(thousand: tuple[np.ndarray, np.ndarray]) -> N
     assert after < 0.9 * before
 
 
-def test_progress_goes_to_stderr(noise: tuple[np.ndarray, np.ndarray], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_goes_to_stderr(
+    noise: tuple[np.ndarray, np.ndarray], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The progress bar is on stderr only, counts every batch, and can be had off; a stderr that is no terminal has none."""
     train(*noise, epochs=2)
     assert capsys.readouterr() == ("", "")

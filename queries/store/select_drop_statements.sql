@@ -1,4 +1,4 @@
--- The statements that drop every view and macro of the store, so that none outlives its file.
+-- The statements that drop each view and macro of the store.
 select 'drop view if exists "' || view_name || '"'
 from duckdb_views()
 where not internal
