@@ -126,7 +126,7 @@ def test_one_epoch_lowers_the_loss(thousand: tuple[np.ndarray, np.ndarray]) -> N
 def test_progress_goes_to_stderr(
     noise: tuple[np.ndarray, np.ndarray], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The progress bar is on stderr only, counts every batch, and can be had off; a stderr that is no terminal has none."""
+    """The progress bar is on stderr, where that is a terminal; it counts every batch, and can be had off."""
     train(*noise, epochs=2)
     assert capsys.readouterr() == ("", "")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
