@@ -47,10 +47,7 @@ with tempfile.TemporaryDirectory() as folder, dp.open(f"{folder}/study.duckdb") 
             image_metadata=[{"camera": int(image % 2)} for image in range(300)],
             nonlinearity="none",
         )
-    print(
-        store.sql(
-            "select neuron, round(activation_ratio, 2) as ratio, round(novelty, 2) as novelty, reason from neuron_score where layer = 'hidden'"
-        )
-    )
+    scores = "neuron, round(activation_ratio, 2) as ratio, round(novelty, 2) as novelty, reason"
+    print(store.sql(f"select {scores} from neuron_score where layer = 'hidden' order by neuron"))
     best = store.query("top_images", model="toy", layer="hidden", neuron=2, dataset="night", where="metadata ->> 'camera' = '1'", k=2)
     print(best.project("rank, image, round(response, 3) as response, label_name, predicted_name"))
