@@ -7,6 +7,7 @@ import numpy as np
 
 from deephys_sql import assets
 from deephys_sql.recording.layer_writer import block_images
+from deephys_sql.recording.writer import PREDICTION, images_checksum
 
 COPIES = ("stored_activation", "stored_image_activation")
 
@@ -14,6 +15,10 @@ COPIES = ("stored_activation", "stored_image_activation")
 def find_problems(connection: duckdb.DuckDBPyConnection) -> list[str]:
     """Return a sentence for everything that is wrong; reads one block of activations at a time."""
     problems = [row[0] for row in connection.execute(assets.sql("store/find_problems.sql")).fetchall()]
+    problems += [row[0] for row in connection.execute(assets.sql("store/find_summary_problems.sql")).fetchall()]
+    for dataset_id, name, checksum in connection.execute("select dataset_id, name, checksum from stored_dataset").fetchall():
+        if images_checksum(connection, dataset_id) != checksum:
+            problems.append(f"{name}: the images are not those that were written (their checksum differs).")
     for recording_id, title, checksum, layers in connection.execute(assets.sql("store/select_recordings.sql")).fetchall():
         if _predictions_checksum(connection, recording_id, layers) != checksum:
             problems.append(f"{title}: the predictions are not those that were written (their checksum differs).")
@@ -27,11 +32,14 @@ def find_problems(connection: duckdb.DuckDBPyConnection) -> list[str]:
 
 
 def _predictions_checksum(connection: duckdb.DuckDBPyConnection, recording_id: int, layers: list[str]) -> str | None:
-    statement = "select image, predicted from stored_prediction where recording_id = ? order by image"
+    statement = "select image, predicted, confidence from stored_prediction where recording_id = ? order by image"
     rows = connection.execute(statement, [recording_id]).fetchnumpy()
     if not np.array_equal(rows["image"], np.arange(len(rows["image"]))):
         return None
-    checksum = hashlib.sha256(rows["predicted"].astype("<i4"))
+    pairs = np.zeros(len(rows["image"]), PREDICTION)
+    pairs["predicted"] = rows["predicted"]
+    pairs["confidence"] = np.ma.filled(rows["confidence"], np.nan)
+    checksum = hashlib.sha256(pairs)
     for layer in layers:
         checksum.update(layer.encode())
     return checksum.hexdigest()

@@ -20,7 +20,9 @@ class Group(click.Group):
     def invoke(self, context: click.Context):
         try:
             return super().invoke(context)
-        except (DeephysError, duckdb.Error) as error:
+        except BrokenPipeError:
+            raise
+        except (DeephysError, duckdb.Error, OSError) as error:
             raise click.UsageError(" ".join(str(error).split())) from error
 
 
@@ -134,6 +136,42 @@ def layers(store: Path, model: str, format: str, output: Path | None) -> None:
     """
     with dp.open(store, read_only=True) as opened:
         results.write(opened.layers(model), format, output)
+
+
+@main.command()
+@click.argument("stores", type=STORE, nargs=-1, required=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 lets other machines in.")
+@click.option("--port", default=8001, show_default=True, help="Port to listen on; 0 takes a free one.")
+@click.option("--reload", is_flag=True, help="Start again when code or metadata change.")
+@click.option("--setting", "settings", nargs=2, multiple=True, metavar="NAME VALUE", help="A setting of Datasette.")
+@click.option("--plugins-dir", type=click.Path(path_type=Path), help="Folder with plugins of Datasette, such as for logging in.")
+@click.option("--metadata", type=click.Path(path_type=Path), help="Datasette's file of metadata, with permissions.")
+@click.option("--root", is_flag=True, help="Print an address that logs you in as root.")
+@click.option("--in-process", is_flag=True, help="Run visitors' SQL in the server's process: only for a localhost that you trust.")
+def serve(
+    stores: tuple[Path, ...],
+    host: str,
+    port: int,
+    reload: bool,
+    settings: tuple[tuple[str, str], ...],
+    plugins_dir: Path | None,
+    metadata: Path | None,
+    root: bool,
+    in_process: bool,
+) -> None:
+    """Show stores in the browser: neurons, images, categories, confusions, and an SQL page.
+
+    \b
+    Example:
+      deephys-sql serve demo.duckdb
+      deephys-sql serve demo.duckdb study.duckdb --port 8080
+    """
+    from deephys_sql.site.serve import serve as serve_stores
+
+    options = [*(["--metadata", str(metadata)] if metadata else []), *(["--root"] if root else [])]
+    serve_stores(
+        stores, host=host, port=port, reload=reload, settings=settings, plugins_dir=plugins_dir, in_process=in_process, options=options
+    )
 
 
 @main.command()

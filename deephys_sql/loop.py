@@ -47,6 +47,8 @@ def record(
                 model, loader, store=opened, name=name, dataset=dataset, layers=layers, images=images, metadata=metadata,
                 progress=progress, **options,
             )  # fmt: skip
+    if isinstance(images, str) and images != "inputs":
+        raise InvalidInputError(f"images must be 'inputs', a function, an array or a list; got the text {images!r}.")
     records = None if metadata is None else as_records(metadata)
     done = 0
     with (
@@ -80,7 +82,9 @@ def _count(inputs: Any) -> int:
 
 def _pictures(images: Any, inputs: Any, start: int, end: int) -> Any:
     """Return the pictures of a batch, from what `record` was given as images."""
-    if images == "inputs" if isinstance(images, str) else callable(images):
+    if callable(images):
+        return images(first_tensor(inputs))
+    if isinstance(images, str):
         pixels = first_tensor(inputs)
-        return images(pixels) if callable(images) else (pixels.movedim(1, -1) if pixels.ndim == 4 else pixels).detach().cpu()
+        return (pixels.movedim(1, -1) if pixels.ndim == 4 else pixels).detach().cpu()
     return None if images is None else images[start:end]

@@ -12,6 +12,7 @@ Parameters are written `$k` in the SQL and bound, never pasted, but for those of
 on the columns that the header names, which is parsed and then put in brackets where `$where` stands.
 """
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ class Query:
     @property
     def statement(self) -> str:
         """The SQL without the header."""
-        return "\n".join(line for line in self.text.splitlines() if not line.startswith("-- "))
+        return "\n".join(self.text.splitlines()[len(_header(self.text)) :])
 
     def bind(self, values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """Return the SQL and the parameters to run it with.
@@ -155,7 +156,7 @@ def describe(name: str | None = None) -> str:
 def parse(name: str, text: str) -> Query:
     """Read a query's header. Raises `QueryError` for a header line that isn't understood."""
     title, description, parameters, columns = "", [], {}, {}
-    header = [line for line in text.splitlines() if line.startswith("-- ")]
+    header = _header(text)
     for line in header:
         if line.startswith("-- title: "):
             title = line.removeprefix("-- title: ")
@@ -173,6 +174,10 @@ def parse(name: str, text: str) -> Query:
         else:
             description.append(line.removeprefix("-- "))
     return Query(name, title, " ".join(description), parameters, columns, text)
+
+
+def _header(text: str) -> list[str]:
+    return list(itertools.takewhile(lambda line: line.startswith("-- "), text.splitlines()))
 
 
 def _literal(kind: str, text: str | None) -> Any:

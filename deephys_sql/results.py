@@ -1,7 +1,8 @@
-"""Writes the result of a query as a table for people, or as CSV, JSON or Parquet, in bounded memory."""
+"""Writes the result of a query as a table for people, or as CSV, JSON or Parquet."""
 
 import base64
 import contextlib
+import decimal
 import json
 import math
 import shutil
@@ -64,6 +65,8 @@ def _write_json(relation: duckdb.DuckDBPyRelation) -> None:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, decimal.Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, list):

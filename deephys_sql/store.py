@@ -134,7 +134,8 @@ class Store:
 
         Returns a DuckDB relation: `.fetchall()`, `.df()` (pandas), `.arrow()` (Arrow record batches),
         `.to_arrow_table()`, `.to_parquet(path)`; each of them runs the statement.
-        Raises `QueryError` with DuckDB's message.
+        Raises `QueryError` with DuckDB's message when the statement can't be prepared; errors that come up while rows are
+        computed are `duckdb.Error`.
         """
         try:
             relation = self._connection.cursor().sql(text, params=parameters)
@@ -267,7 +268,7 @@ class Store:
         self._require_names({"model": model})
         rows = self.sql("select dataset from recording where model = $model", model=model).fetchall()
         require_name(f"recording of model {model!r} on dataset", dataset, [row[0] for row in rows])
-        with migrations.transaction(self._connection):
+        with _failures_explained(self.path), migrations.transaction(self._connection):
             self._connection.execute(
                 "update stored_model set reference_dataset_id = (select dataset_id from stored_dataset where name = ?) where name = ?",
                 [dataset, model],

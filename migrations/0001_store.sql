@@ -53,13 +53,15 @@ create table stored_dataset (
     dataset_id integer primary key,
     name varchar not null unique,
     category_list_id integer not null,
-    images integer not null
+    images integer not null,
+    checksum varchar not null
 );
 comment on table stored_dataset is 'An ordered set of images.';
 comment on column stored_dataset.dataset_id is 'Id of the dataset.';
 comment on column stored_dataset.name is 'Its name.';
 comment on column stored_dataset.category_list_id is 'Id of the list of categories.';
 comment on column stored_dataset.images is 'Number of images.';
+comment on column stored_dataset.checksum is 'SHA-256 over labels, pixels and metadata of the images in order.';
 
 create table stored_image (
     dataset_id integer not null,
@@ -279,7 +281,7 @@ create table stored_activation (
     image integer not null,
     value float not null
 );
-comment on table stored_activation is 'One row an activation, in blocks of 2,048 images, in a block neuron after neuron.';
+comment on table stored_activation is 'One row an activation, in blocks of 2,048 images (fewer in layers of more than 8,192 neurons), in a block neuron after neuron.';
 comment on column stored_activation.recording_id is 'Id of the recording.';
 comment on column stored_activation.layer_id is 'Id of the layer.';
 comment on column stored_activation.neuron is 'Number of the neuron, from 0.';

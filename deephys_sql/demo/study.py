@@ -35,7 +35,8 @@ def run(path: str | Path, *, mnist_folder: Path | None = None, seed: int = 0, ov
     images = colored_mnist.color(digits.train_images, digits.train_labels, colored_mnist.PALETTES["colored"])
     network = train(images, digits.train_labels, seed=seed, epochs=default_epochs(len(images)))
     unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.unlink(missing_ok=True)
+    for leftover in (unfinished, unfinished.with_name(unfinished.name + ".wal")):
+        leftover.unlink(missing_ok=True)
     with deephys_sql.open(unfinished) as store, one_thread():
         for dataset, palette in colored_mnist.DATASETS.items():
             images = colored_mnist.color(digits.test_images, digits.test_labels, colored_mnist.PALETTES[palette])
@@ -50,6 +51,7 @@ def run(path: str | Path, *, mnist_folder: Path | None = None, seed: int = 0, ov
                 categories=[str(digit) for digit in range(colored_mnist.CATEGORIES)],
                 images="inputs",
             )
+    path.with_name(path.name + ".wal").unlink(missing_ok=True)  # of a store that was here and whose writer was killed
     unfinished.replace(path)
     with deephys_sql.open(path, read_only=True) as store:
         return report.write(store, MODEL, LAYERS[0])

@@ -87,10 +87,12 @@ def record_arrays(
         tqdm(total=total, unit=" images", desc=f"{model} on {dataset}", disable=None if progress else True) as bar,
     ):
         while True:
+            writer.begin_batch()
             first = writer.images
             layers = {name: source.take(IMAGES_AT_ONCE) for name, source in rows.items()}
             count = _require_equal_batches(layers, first)
             if not count:
+                writer.end_batches()
                 break
             batch = slice(first, first + count)
             writer.add(

@@ -17,6 +17,10 @@ except ImportError as error:
 
 POOLINGS = ("max", "mean", "first", "flatten")
 
+# What is known of where a module's neurons lie, whatever the number of dimensions.
+CHANNELS_FIRST = nn.modules.conv._ConvNd | nn.modules.batchnorm._BatchNorm | nn.modules.pooling._MaxPoolNd | nn.modules.pooling._AvgPoolNd
+CHANNELS_LAST = nn.Linear | nn.LayerNorm | nn.Embedding | nn.MultiheadAttention
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -85,22 +89,40 @@ class Capture:
             if values is None or values.ndim < 2 or not values.dtype.is_floating_point:
                 raise InvalidInputError(f"layer {name!r} gives {describe(output)}; a tensor of floats, images first, is needed.")
             self.pooled[name] = self.pooling[name] if values.ndim > 2 else None
-            self._captured[name] = pool(values.detach(), self.pooling[name])
+            self._captured[name] = pool(values.detach(), self.pooling[name], neuron_axis(module, values.ndim))
 
         return hook
 
 
-def pool(values: torch.Tensor, pooling: str) -> torch.Tensor:
-    """Return a copy as images x neurons: a neuron is a channel of a feature map, or a dimension of tokens.
+def neuron_axis(module: nn.Module, dimensions: int) -> int:
+    """Return which axis of a module's output tells neurons apart: channels of a feature map, dimensions of tokens.
 
-    >>> pool(torch.tensor([[[[1.0, 2.0]]]]), "max")
+    >>> neuron_axis(nn.Conv1d(2, 7, 3), 3), neuron_axis(nn.Linear(2, 7), 4), neuron_axis(nn.ReLU(), 4), neuron_axis(nn.ReLU(), 3)
+    (1, -1, 1, -1)
+
+    The module decides where it can; else three dimensions are images x tokens x dimensions, more are
+    images x channels x places.
+    """
+    while isinstance(module, nn.Sequential) and len(module):
+        module = module[0] if isinstance(module[0], CHANNELS_FIRST | CHANNELS_LAST) else module[-1]
+        if isinstance(module, CHANNELS_FIRST | CHANNELS_LAST):
+            break
+    if isinstance(module, CHANNELS_LAST):
+        return -1
+    return 1 if isinstance(module, CHANNELS_FIRST) or dimensions > 3 else -1
+
+
+def pool(values: torch.Tensor, pooling: str, axis: int) -> torch.Tensor:
+    """Return a copy as images x neurons; the neurons lie along `axis`.
+
+    >>> pool(torch.tensor([[[[1.0, 2.0]]]]), "max", 1)
     tensor([[2.]])
 
-    `max` and `mean` go over places (images x channels x height x width) or tokens (images x tokens x dimensions);
-    `first` takes the first token, often the class token; `flatten` makes every value a neuron.
+    `max` and `mean` go over all other places or tokens; `first` takes the first token (images x tokens x dimensions),
+    often the class token; `flatten` makes every value a neuron.
     """
     if values.is_nested:
-        return torch.stack([pool(image[None], pooling)[0] for image in values.unbind()])
+        return torch.stack([pool(image[None], pooling, axis)[0] for image in values.unbind()])
     if values.ndim == 2:
         return values.clone()
     if pooling == "flatten":
@@ -109,7 +131,7 @@ def pool(values: torch.Tensor, pooling: str) -> torch.Tensor:
         if values.ndim != 3:
             raise InvalidInputError(f"pooling 'first' takes the first of images x tokens x dimensions; got shape {tuple(values.shape)}.")
         return values[:, 0].clone()
-    places = 1 if values.ndim == 3 else tuple(range(2, values.ndim))
+    places = [place for place in range(1, values.ndim) if place != axis % values.ndim]
     return values.amax(dim=places) if pooling == "max" else values.float().mean(dim=places)
 
 
@@ -173,7 +195,7 @@ def nonlinearity_of(module: nn.Module) -> str | None:
 
 
 def weights_checksum(model: nn.Module) -> str:
-    """Return the SHA-256 over names, types, shapes and bytes of all parameters and buffers."""
+    """Return the SHA-256 over names, types, shapes and bytes of what `state_dict` holds: parameters and kept buffers."""
     checksum = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         if isinstance(tensor, torch.Tensor):

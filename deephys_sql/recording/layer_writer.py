@@ -11,17 +11,17 @@ from deephys_sql import assets
 from deephys_sql.recording.summary import LayerSummary
 
 BLOCK_IMAGES = 2048
-BLOCK_VALUES = 2**25  # of a block in memory: 128 MB of float32
+BLOCK_VALUES = 2**24  # of a block in memory: 64 MB of float32
 QUANTILE_VALUES = 2**23  # read at once for exact quantiles: 64 MB of float64
 ROW_GROUP = 122_880  # rows that DuckDB keeps and compresses together
 WIDTH = 16  # neurons in a row of stored_image_activation
 
 
 def block_images(neurons: int) -> int:
-    """Return how many images of a layer are written together: 2,048, fewer in layers of more than 16,384 neurons.
+    """Return how many images of a layer are written together: 2,048, fewer in layers of more than 8,192 neurons.
 
     >>> block_images(50), block_images(100_000)
-    (2048, 256)
+    (2048, 128)
 
     It depends on the layer alone, so that sums come out the same whatever the size of the user's batches.
     """
@@ -45,7 +45,8 @@ class Appender:
         if self._waiting is not None:
             rows = pa.concat_tables([self._waiting, rows])
         whole = len(rows) // ROW_GROUP * ROW_GROUP
-        self._waiting = rows.slice(whole)
+        rest = rows.slice(whole)
+        self._waiting = rest.take(pa.array(np.arange(len(rest))))  # a copy: a slice would keep the whole block in memory
         self._insert(rows.slice(0, whole))
 
     def flush(self) -> None:

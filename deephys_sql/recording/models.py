@@ -164,6 +164,7 @@ class ModelRecorder:
         """
         if self._writer is None:
             raise InvalidInputError("record batches inside the block: `with store.record(...) as rec: rec(inputs)`.")
+        self._writer.begin_batch()
         with self._capture, evaluating(self._model):
             returned = forward(self._model, inputs)
             matrices = self._capture.take()

@@ -50,8 +50,8 @@ class Encoder:
     def __post_init__(self):
         if not isinstance(self.format, str) or self.format not in THUMBNAIL_FORMATS:
             raise InvalidInputError(f"thumbnail_format must be one of {list(THUMBNAIL_FORMATS)}; got {self.format!r}.")
-        if not isinstance(self.size, int) or self.size < 1:
-            raise InvalidInputError(f"thumbnail_size must be a number of pixels, at least 1; got {self.size!r}.")
+        if not isinstance(self.size, int) or not 1 <= self.size <= 4096:
+            raise InvalidInputError(f"thumbnail_size must be a number of pixels, 1 to 4096; got {self.size!r}.")
 
     def encode_all(self, images: Any, first_image: int) -> list[Picture]:
         """Encode a batch: an array (images x height x width [x 1, 3 or 4], uint8 or floats in 0..1) or a sequence.
@@ -66,6 +66,7 @@ class Encoder:
         try:
             opened, encoded, uri = _open(item)
             opened.load()
+            picture = _plain(opened)
         except InvalidInputError as error:
             raise InvalidInputError(f"image {number}: {error}") from error
         except UnidentifiedImageError as error:
@@ -73,7 +74,6 @@ class Encoder:
         except Exception as error:  # a damaged picture makes Pillow raise almost anything
             raise InvalidInputError(f"image {number} can't be read as a picture: {error}") from error
         original_type = Image.MIME.get(opened.format or "", "image/png")
-        picture = _plain(opened)
         if self.keep_originals and encoded is None:
             encoded, original_type = _bytes(picture, "PNG"), "image/png"
         checksum = hashlib.blake2b(f"{picture.mode} {picture.size}".encode(), digest_size=16)
@@ -154,6 +154,10 @@ def _plain(picture: Image.Image) -> Image.Image:
         return picture
     if picture.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    if picture.mode == "F":
+        return Image.fromarray(_pixels(np.asarray(picture)))
+    if picture.mode == "I":
+        raise InvalidInputError("the picture has 32-bit whole numbers as pixels; give uint8 in 0..255 or floats in 0..1.")
     if picture.mode == "1":
         return picture.convert("L")
     return picture.convert("RGBA" if picture.has_transparency_data else "RGB")

@@ -24,6 +24,8 @@ from deephys_sql.recording.layer_writer import LayerWriter
 from deephys_sql.recording.outputs import predict
 from deephys_sql.recording.request import Batch, RecordingRequest
 
+PREDICTION = np.dtype([("predicted", "<i4"), ("confidence", "<f8")])  # what the checksum of predictions goes over
+
 VERSION = importlib.metadata.version("deephys-sql")
 
 # DuckDB holds this much while recording, however large the recording is; it is not slower than without a limit.
@@ -63,13 +65,20 @@ class RecordingWriter:
             self.abort()
             raise
 
-    def add(self, batch: Batch) -> None:
-        """Write the next images. When this raises, nothing of the recording can be kept any more."""
+    def begin_batch(self) -> None:
+        """Call before a batch is made: unless `add` ends well after it, nothing of the recording can be kept any more."""
         self._require_unbroken()
         self._broken = True
+
+    def add(self, batch: Batch) -> None:
+        """Write the next images, after `begin_batch`."""
         batch.require_one_count()
         if len(batch):
             self._write(batch)
+        self._broken = False
+
+    def end_batches(self) -> None:
+        """Take back `begin_batch`: there was no further batch."""
         self._broken = False
 
     def finish(self) -> None:
@@ -208,7 +217,7 @@ class RecordingWriter:
         if self._dataset_id is None:
             self._dataset_id = self._row("select nextval('dataset_number')")[0]
             self._connection.execute(
-                "insert into stored_dataset values (?, ?, ?, 0)", [self._dataset_id, self.request.dataset, category_list_id]
+                "insert into stored_dataset values (?, ?, ?, 0, '')", [self._dataset_id, self.request.dataset, category_list_id]
             )
         for name, matrix in batch.layers.items():
             if not matrix.shape[1]:
@@ -248,7 +257,7 @@ class RecordingWriter:
         )
         if stored is None:
             (layer_id,) = self._row("select nextval('layer_number')")
-            (position,) = self._row("select count(*) from stored_layer where model_id = ?", self._model_id)
+            (position,) = self._row("select coalesce(max(position) + 1, 0) from stored_layer where model_id = ?", self._model_id)
             self._connection.execute(
                 "insert into stored_layer values (?, ?, ?, ?, ?, ?, ?)",
                 [layer_id, self._model_id, name, neurons, position, *description[1:]],
@@ -354,14 +363,20 @@ class RecordingWriter:
             "top_categories": pa.nulls(count, pa.list_(pa.int32())) if top is None else _lists(top.astype(np.int32)),
             "top_probabilities": pa.nulls(count, pa.list_(pa.float64())) if top is None else _lists(probabilities),
         }
-        self._predictions_checksum.update(columns["predicted"].astype("<i4").tobytes())
+        pairs = np.zeros(count, PREDICTION)
+        pairs["predicted"] = predicted
+        pairs["confidence"] = np.nan if confidence is None else confidence
+        self._predictions_checksum.update(pairs.tobytes())
         self._insert("stored_prediction", columns)
 
     # The end.
 
     def _insert_recording(self) -> None:
         request = self.request
-        self._connection.execute("update stored_dataset set images = ? where dataset_id = ?", [self.images, self._dataset_id])
+        self._connection.execute(
+            "update stored_dataset set images = ?, checksum = ? where dataset_id = ?",
+            [self.images, images_checksum(self._connection, self._dataset_id), self._dataset_id],
+        )
         self._connection.execute(
             assets.sql("recording/insert_recording.sql"),
             {
@@ -401,6 +416,16 @@ def score(connection: duckdb.DuckDBPyConnection, model_id: int) -> None:
     pairs = connection.execute(assets.sql("recording/select_score_pairs.sql"), {"model_id": model_id}).fetchall()
     for recording, reference in pairs:
         connection.execute(assets.sql("recording/insert_scores.sql"), {"recording": recording, "reference": reference})
+
+
+def images_checksum(connection: duckdb.DuckDBPyConnection, dataset_id: int) -> str:
+    """Return the SHA-256 over labels, pixels and metadata of a dataset's images, in order."""
+    checksum = hashlib.sha256()
+    connection.execute(assets.sql("store/select_images.sql"), {"dataset_id": dataset_id})
+    while batch := connection.fetchmany(10_000):
+        for image, label, pixels, metadata in batch:
+            checksum.update(f"{image} {label} {metadata} ".encode() + (pixels or b""))
+    return checksum.hexdigest()
 
 
 def require_categories(values: np.ndarray, categories: int, what: str, first_image: int, unknown: bool = True) -> None:
