@@ -4,7 +4,7 @@ A file begins with a header, which is read by people, by `deephys-sql queries` a
 
     -- title: Top images of a neuron
     -- One sentence or more.
-    -- parameter k: integer, default 20, example 10 - How many images.
+    -- parameter k: integer, from 1, default 20, example 10 - How many images.
     -- parameter order: varchar, one of descending|ascending, default descending, example ascending - Which come first.
     -- column value: activation
 
@@ -27,7 +27,7 @@ from deephys_sql.names import require_name
 
 REQUIRED = object()  # the default of a parameter that has none
 
-_PARAMETER = re.compile(r"-- parameter (\w+): (\w+)(?:, one of ([\w|]+))?(?:, default (.+?))?, example (.+?) - (.+)")
+_PARAMETER = re.compile(r"-- parameter (\w+): (\w+)(?:, from (\d+))?(?:, one of ([\w|]+))?(?:, default (.+?))?, example (.+?) - (.+)")
 _COLUMN = re.compile(r"-- column (\w+): (.+)")
 _TYPES = {"varchar": str, "integer": int, "double": float, "predicate": str}
 
@@ -38,6 +38,7 @@ class Parameter:
 
     name: str
     type: str
+    minimum: int | None
     choices: tuple[str, ...]
     default: Any
     example: Any
@@ -54,6 +55,8 @@ class Parameter:
             converted = None
         if converted is None or isinstance(value, bool) or (kind is int and not isinstance(value, str) and converted != value):
             raise QueryError(f"parameter {self.name!r} must be {self.type}, such as {self.example!r}; got {value!r}.")
+        if self.minimum is not None and converted < self.minimum:
+            raise QueryError(f"parameter {self.name!r} must be at least {self.minimum}; got {value!r}.")
         if self.choices and converted not in self.choices:
             raise QueryError(f"parameter {self.name!r} must be one of {', '.join(self.choices)}; got {value!r}.")
         return converted
@@ -161,11 +164,17 @@ def parse(name: str, text: str) -> Query:
         if line.startswith("-- title: "):
             title = line.removeprefix("-- title: ")
         elif found := _PARAMETER.fullmatch(line):
-            key, kind, choices, default, example, meaning = found.groups()
+            key, kind, minimum, choices, default, example, meaning = found.groups()
             if kind not in _TYPES:
                 raise QueryError(f"queries/{name}.sql: parameter {key!r} has type {kind!r}; known are {', '.join(_TYPES)}.")
             parameters[key] = Parameter(
-                key, kind, tuple(choices.split("|")) if choices else (), _literal(kind, default), _literal(kind, example), meaning
+                name=key,
+                type=kind,
+                minimum=int(minimum) if minimum else None,
+                choices=tuple(choices.split("|")) if choices else (),
+                default=_literal(kind, default),
+                example=_literal(kind, example),
+                description=meaning,
             )
         elif found := _COLUMN.fullmatch(line):
             columns[found[1]] = found[2]

@@ -71,17 +71,16 @@ def migrate(path: str | os.PathLike) -> Path | None:
         if not todo:
             migrations.refresh_views(connection)
             return None
-        connection.execute("checkpoint")
-    moment = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-    backup = path.with_name(f"{path.name}.backup-{todo[0].version - 1:04d}-{moment}")
-    with _failures_explained(path):
-        try:
-            shutil.copy2(path, backup)
-        except BaseException:
-            backup.unlink(missing_ok=True)
-            raise
-    with contextlib.closing(_connect(path, read_only=False)) as connection:
-        migrations.apply(connection, todo)
+        moment = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+        backup = path.with_name(f"{path.name}.backup-{todo[0].version - 1:04d}-{moment}")
+        with _failures_explained(path):
+            connection.execute("checkpoint")
+            try:
+                shutil.copy2(path, backup)  # while the file is locked, so that the copy is what is migrated
+            except BaseException:
+                backup.unlink(missing_ok=True)
+                raise
+            migrations.apply(connection, todo)
     return backup
 
 
@@ -315,7 +314,7 @@ class Store:
             )
 
     def _require_names(self, parameters: Mapping[str, Any]) -> None:
-        """Check parameters called model, layer, dataset or reference against what is stored."""
+        """Check parameters called model, layer, dataset, reference, category, a or b against what is stored."""
         model = parameters.get("model")
         for parameter, view in (("model", "model"), ("layer", "layer"), ("dataset", "recording"), ("reference", "recording")):
             if parameters.get(parameter) is not None:
@@ -323,6 +322,10 @@ class Store:
                 rows = self.sql(f"select distinct {column}, model from {view} order by 1").fetchall()
                 known = [name for name, owner in rows if parameter == "model" or model in (None, owner)]
                 require_name(parameter, parameters[parameter], known)
+        for parameter in ("category", "a", "b"):
+            if parameters.get(parameter) is not None:
+                names = self.sql("select distinct category_name from category order by 1").fetchall()
+                require_name("category", parameters[parameter], [row[0] for row in names])
 
 
 def _connect(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:

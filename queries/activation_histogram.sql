@@ -2,8 +2,8 @@
 -- How many images fall into each of equal intervals, from the smallest to the largest activation over all datasets, so that datasets can be compared.
 -- parameter model: varchar, example colored_mnist - Name of the model.
 -- parameter layer: varchar, example linear1 - Name of the layer.
--- parameter neuron: integer, example 7 - Number of the neuron, from 0.
--- parameter bins: integer, default 30, example 10 - How many intervals.
+-- parameter neuron: integer, from 0, example 7 - Number of the neuron, from 0.
+-- parameter bins: integer, from 1, default 30, example 10 - How many intervals.
 -- column dataset: name of the dataset
 -- column bin: number of the interval, from 0; empty ones have no row
 -- column low: where the interval begins (included)

@@ -2,7 +2,7 @@
 -- Mean response of a neuron to each category, in the reference and in another dataset.
 -- parameter model: varchar, example colored_mnist - Name of the model.
 -- parameter layer: varchar, example linear1 - Name of the layer.
--- parameter neuron: integer, example 7 - Number of the neuron, from 0.
+-- parameter neuron: integer, from 0, example 7 - Number of the neuron, from 0.
 -- parameter dataset: varchar, example Permuted - Name of the dataset.
 -- column category: category id
 -- column category_name: name of the category

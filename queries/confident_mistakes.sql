@@ -2,7 +2,7 @@
 -- Wrongly predicted images of a dataset, the most confident first.
 -- parameter model: varchar, example colored_mnist - Name of the model.
 -- parameter dataset: varchar, example Permuted - Name of the dataset.
--- parameter k: integer, default 25, example 10 - How many images at most.
+-- parameter k: integer, from 1, default 25, example 10 - How many images at most.
 -- column image: number of the image
 -- column label_name: name of the ground-truth category
 -- column predicted_name: name of the predicted category

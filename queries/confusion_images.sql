@@ -5,7 +5,7 @@
 -- parameter a: varchar, example 3 - Name of one category.
 -- parameter b: varchar, example 5 - Name of the other category.
 -- parameter direction: varchar, one of both|a_as_b|b_as_a, default both, example a_as_b - both, a_as_b (label a, predicted b) or b_as_a.
--- parameter k: integer, default 100, example 10 - How many images at most.
+-- parameter k: integer, from 1, default 100, example 10 - How many images at most.
 -- column image: number of the image
 -- column label_name: name of the ground-truth category
 -- column predicted_name: name of the predicted category

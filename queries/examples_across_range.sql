@@ -2,9 +2,9 @@
 -- Images at the lowest, near zero, at the quantiles and at the highest activation (Olah et al. 2017, "Feature Visualization"); negative activations count.
 -- parameter model: varchar, example colored_mnist - Name of the model.
 -- parameter layer: varchar, example linear1 - Name of the layer.
--- parameter neuron: integer, example 7 - Number of the neuron, from 0.
+-- parameter neuron: integer, from 0, example 7 - Number of the neuron, from 0.
 -- parameter dataset: varchar, example Permuted - Name of the dataset.
--- parameter k: integer, default 5, example 3 - How many images at each place.
+-- parameter k: integer, from 1, default 5, example 3 - How many images at each place.
 -- column place: lowest, near_zero, q05, q25, q50, q75, q95 or highest
 -- column rank: 1..k: nearest to the place first, then image ascending
 -- column image: number of the image

@@ -5,7 +5,7 @@
 -- parameter dataset: varchar, example Permuted - Name of the dataset.
 -- parameter score: varchar, one of spurious|novelty|response_loss|activation_ratio, default spurious, example novelty - spurious, novelty, response_loss or activation_ratio.
 -- parameter order: varchar, one of descending|ascending, default descending, example ascending - descending or ascending.
--- parameter k: integer, default 25, example 10 - How many neurons at most.
+-- parameter k: integer, from 1, default 25, example 10 - How many neurons at most.
 -- column rank: 1 and on: by the score, then neuron ascending; NULL scores are left out
 -- column neuron: number of the neuron
 -- column score: the score asked for

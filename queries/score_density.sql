@@ -3,7 +3,7 @@
 -- parameter model: varchar, example colored_mnist - Name of the model.
 -- parameter layer: varchar, example linear1 - Name of the layer.
 -- parameter score: varchar, one of spurious|novelty, default spurious, example novelty - spurious or novelty.
--- parameter points: integer, default 201, example 11 - How many points from 0 to 1.
+-- parameter points: integer, from 2, default 201, example 11 - How many points from 0 to 1.
 -- column dataset: name of the dataset
 -- column position: place on the score's axis, 0..1
 -- column density: density there; its integral over 0..1 is 1

@@ -2,10 +2,10 @@
 -- The images of a dataset that activate a neuron most, positive activations only, under any condition on them.
 -- parameter model: varchar, example colored_mnist - Name of the model.
 -- parameter layer: varchar, example linear1 - Name of the layer.
--- parameter neuron: integer, example 7 - Number of the neuron, from 0.
+-- parameter neuron: integer, from 0, example 7 - Number of the neuron, from 0.
 -- parameter dataset: varchar, example Permuted - Name of the dataset.
 -- parameter where: predicate, default true, example label != predicted and confidence > 0.9 - Condition in SQL on image, value, response, label, label_name, predicted, predicted_name, confidence, correct and metadata.
--- parameter k: integer, default 20, example 10 - How many images at most.
+-- parameter k: integer, from 1, default 20, example 10 - How many images at most.
 -- column rank: 1 and on: activation descending, then image ascending
 -- column image: number of the image
 -- column value: activation

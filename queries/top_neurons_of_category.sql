@@ -4,7 +4,7 @@
 -- parameter layer: varchar, example linear1 - Name of the layer.
 -- parameter dataset: varchar, example Permuted - Name of the dataset.
 -- parameter category: varchar, example 3 - Name of the category.
--- parameter k: integer, default 25, example 10 - How many neurons at most.
+-- parameter k: integer, from 1, default 25, example 10 - How many neurons at most.
 -- column rank: 1 and on: response descending, then neuron ascending
 -- column neuron: number of the neuron
 -- column response: mean response over the images

@@ -6,7 +6,7 @@
 -- parameter a: varchar, example 3 - Name of one category.
 -- parameter b: varchar, example 5 - Name of the other category.
 -- parameter direction: varchar, one of both|a_as_b|b_as_a, default both, example a_as_b - both, a_as_b (label a, predicted b) or b_as_a.
--- parameter k: integer, default 25, example 10 - How many neurons at most.
+-- parameter k: integer, from 1, default 25, example 10 - How many neurons at most.
 -- column rank: 1 and on: response descending, then neuron ascending
 -- column neuron: number of the neuron
 -- column response: mean response over the images

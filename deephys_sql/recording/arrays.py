@@ -7,6 +7,9 @@ import numpy as np
 
 from deephys_sql.errors import InvalidInputError, NotFiniteError
 
+END = object()  # of an iterator of batches
+PIECE = 512  # rows of an array read at once
+
 
 def as_array(values: Any, what: str = "what was given") -> np.ndarray:
     """Return an array, a tensor (any device, any float precision) or a list as a NumPy array, copied only if it must be.
@@ -66,7 +69,7 @@ class Rows:
 
     def __init__(self, values: Any, what: str):
         self._what = what
-        self._batches: Iterator[Any] = iter([values] if is_whole(values) else _iterable(values, what))
+        self._batches: Iterator[Any] = _slices(values) if is_whole(values) else iter(_iterable(values, what))
         self._rest: np.ndarray | None = None
 
     def take(self, count: int) -> np.ndarray:
@@ -74,8 +77,8 @@ class Rows:
         pieces = []
         while count > 0:
             if self._rest is None or not len(self._rest):
-                batch = next(self._batches, None)
-                if batch is None:
+                batch = next(self._batches, END)
+                if batch is END:
                     break
                 self._rest = as_array(batch, self._what)
                 if self._rest.ndim != 2:
@@ -87,6 +90,15 @@ class Rows:
             widths = ", ".join(str(piece.shape[1]) for piece in pieces)
             raise InvalidInputError(f"{self._what} changes its number of neurons between batches: {widths}.")
         return np.concatenate(pieces) if pieces else np.empty((0, 0), np.float32)
+
+
+def _slices(values: Any) -> Iterator[Any]:
+    """Give an array in pieces, so that one on a disk or a GPU is never here as a whole."""
+    if len(values.shape) != 2:
+        yield values  # to be refused by its shape
+        return
+    for start in range(0, values.shape[0], PIECE):
+        yield values[start : start + PIECE]
 
 
 def _iterable(values: Any, what: str) -> Iterable[Any]:

@@ -69,17 +69,7 @@ def record_arrays(
         reference=reference,
         replace=replace,
         encoder=Encoder(thumbnail_size, thumbnail_format, keep_originals),
-        arguments={
-            "call": "add_recording",
-            "layers": list(sources),
-            "output_kind": output_kind,
-            "reference": reference,
-            "replace": replace,
-            "predictions_given": predictions is not None,
-            "thumbnail_size": thumbnail_size,
-            "thumbnail_format": thumbnail_format,
-            "keep_originals": keep_originals,
-        },
+        predictions_given=predictions is not None,
     )
     rows = {name: Rows(values, f"layer {name!r}") for name, values in sources.items()}
     with (

@@ -126,18 +126,7 @@ class ModelRecorder:
             replace=replace,
             encoder=Encoder(thumbnail_size, thumbnail_format, keep_originals),
             torch_version=torch.__version__,
-            arguments={
-                "call": "record",
-                "layers": list(layers),
-                "output": output,
-                "output_kind": output_kind,
-                "pooling": pooling if isinstance(pooling, str) else dict(pooling),
-                "reference": reference,
-                "replace": replace,
-                "thumbnail_size": thumbnail_size,
-                "thumbnail_format": thumbnail_format,
-                "keep_originals": keep_originals,
-            },
+            call="record",
         )
         if output is None and RETURNED in hooked:
             raise InvalidInputError(

@@ -29,7 +29,8 @@ class RecordingRequest:
     encoder: Encoder = field(default_factory=Encoder)
     weights_checksum: str | None = None
     torch_version: str | None = None
-    arguments: dict[str, Any] = field(default_factory=dict)
+    call: str = "add_recording"
+    predictions_given: bool = False
 
     def __post_init__(self):
         for what, name in (("model", self.model), ("dataset", self.dataset), *(("layer", layer) for layer in self.layers)):
@@ -40,6 +41,25 @@ class RecordingRequest:
             raise InvalidInputError(f"output_kind must be one of {list(OUTPUT_KINDS)}; got {self.output_kind!r}.")
         if self.categories is not None:
             _require_category_names(self.categories)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the call asked for, as it is kept with the recording."""
+        return {
+            "call": self.call,
+            "layers": list(self.layers),
+            "output": self.output,
+            "output_kind": self.output_kind,
+            "categories": None if self.categories is None else [str(name) for name in self.categories],
+            "nonlinearity": dict(self.nonlinearity),
+            "pooling": dict(self.pooling),
+            "reference": self.reference,
+            "replace": self.replace,
+            "predictions_given": self.predictions_given,
+            "thumbnail_size": self.encoder.size,
+            "thumbnail_format": self.encoder.format,
+            "keep_originals": self.encoder.keep_originals,
+        }
 
 
 def _require_category_names(categories: Any) -> None:

@@ -789,4 +789,4 @@ def test_provenance(store: dp.Store) -> None:
     ).fetchall()
     assert row[0] == torch.__version__
     assert started - 2 < row[1] < time.time() + 2
-    assert row[2:] == ("record", '["0"]', "mean", "complete", 2)
+    assert row[2:] == ("record", '["0","2"]', "mean", "complete", 2)
