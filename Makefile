@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STORE ?= demo.duckdb
 
-.PHONY: help demo test test-fast lint bench-layouts clean
+.PHONY: help demo test test-fast lint bench-layouts screenshots clean
 
 help:
 	@echo "make demo             train, record and report on Colored MNIST into $(STORE)  [MNIST=folder of IDX files] [STORE=file]"
 	@echo "make test             every test, and the style check"
 	@echo "make test-fast        the tests that take seconds"
 	@echo "make lint             the style check"
+	@echo "make screenshots      the pictures of the site in README.md, from $(STORE), with Debian's chromium"
 	@echo "make bench-layouts    the physical layouts that were compared (minutes, 40 GB of disk)"
 	@echo "make clean            remove $(VENV) and caches"
 
@@ -42,6 +43,9 @@ lint: $(VENV)/test.stamp
 
 bench-layouts: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/layouts.py --folder build/layouts
+
+screenshots: $(VENV)/demo.stamp
+	$(BIN)/python examples/screenshots.py "$(STORE)" examples
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .hypothesis .ruff_cache

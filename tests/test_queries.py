@@ -16,6 +16,23 @@ ARGUMENTS = {
     "category": "category 2",
     "a": "category 1",
     "b": "category 2",
+    "label": "category 1",
+    "predicted": "category 2",
+    "reference": "clean",
+    "lead": "shifted",
+    "neurons": "[3, 4]",
+    "datasets": '["shifted"]',
+}
+# How many rows at most of each dataset, place, kind or direction, and not of all.
+K_OF_A_GROUP = {
+    "examples_across_range",
+    "images_of_confusion",
+    "loss_and_gain",
+    "neuron_examples",
+    "neuron_top_images",
+    "neurons_of_category",
+    "neurons_of_mistakes",
+    "top_images_of_neurons",
 }
 
 
@@ -70,11 +87,21 @@ def test_rows_are_ordered(name):
     assert clauses[clauses.index("order") :] in (["order"], ["order", "limit"])
 
 
-@pytest.mark.parametrize("name", [name for name, found in QUERIES.items() if "k" in found.parameters and name != "examples_across_range"])
+@pytest.mark.parametrize("name", [name for name, found in QUERIES.items() if "k" in found.parameters and name not in K_OF_A_GROUP])
 def test_k_limits_the_rows_to_the_first(recorded, name):
     """k = 2 gives the first two rows of k = 1000."""
     many = recorded.query(name, **arguments(name) | {"k": 1000}).fetchall()
     assert recorded.query(name, **arguments(name) | {"k": 2}).fetchall() == many[:2]
+
+
+@pytest.mark.parametrize("name", sorted(K_OF_A_GROUP))
+def test_k_limits_the_rows_of_each_group(recorded, name):
+    """Where k counts the rows of each group, k = 1 gives the rows of rank 1 of k = 50, and there are more."""
+    rank = list(QUERIES[name].columns).index("rank")
+    given = {p: value for p, value in arguments(name).items() if p != "datasets"}
+    many = recorded.query(name, **given | {"k": 50}).fetchall()
+    assert recorded.query(name, **given | {"k": 1}).fetchall() == [row for row in many if row[rank] == 1]
+    assert any(row[rank] > 1 for row in many)
 
 
 @pytest.mark.parametrize("name", QUERIES)
@@ -214,9 +241,9 @@ def test_conditions_select_images(recorded, condition, keep):
 @pytest.mark.parametrize("value", ["'; drop table stored_model; --", "net' or '1'='1", "$k"])
 def test_texts_are_bound_and_never_pasted(recorded, value):
     """A name is a value: SQL in it is looked for, and not found."""
-    with pytest.raises(UnknownNameError):
-        recorded.query("top_images", **arguments("top_images") | {"model": value})
-    assert recorded.query("top_neurons_of_category", **arguments("top_neurons_of_category") | {"category": value}).fetchall() == []
+    for name, parameter in (("top_images", "model"), ("top_neurons_of_category", "category")):
+        with pytest.raises(UnknownNameError):
+            recorded.query(name, **arguments(name) | {parameter: value})
 
 
 def test_headers_that_are_not_understood():

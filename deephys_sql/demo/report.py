@@ -34,8 +34,7 @@ def write(store: Store, model: str, layer: str) -> str:
         f"Ask further:  deephys-sql info {store.path}",
         f"              deephys-sql query {store.path} ranked_neurons --model {model} --layer {layer} --dataset {datasets[0]!r}",
         f'              deephys-sql sql {store.path} "select * from neuron_score where neuron = 7"',
-        f"Browse it:    `deephys-sql serve {store.path}` will show it at http://127.0.0.1:8001/ -",
-        "              the site is not part of this version yet.",
+        f"Browse it:    deephys-sql serve {store.path}   shows it at http://127.0.0.1:8001/",
     ]
     return "\n".join(lines)
 

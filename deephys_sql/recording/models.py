@@ -127,6 +127,7 @@ class ModelRecorder:
             encoder=Encoder(thumbnail_size, thumbnail_format, keep_originals),
             torch_version=torch.__version__,
             call="record",
+            pooling_asked=pooling if isinstance(pooling, str) else dict(pooling),
         )
         if output is None and RETURNED in hooked:
             raise InvalidInputError(

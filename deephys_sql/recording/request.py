@@ -31,6 +31,7 @@ class RecordingRequest:
     torch_version: str | None = None
     call: str = "add_recording"
     predictions_given: bool = False
+    pooling_asked: Any = None  # what the call said; `pooling` is what was done to each layer
 
     def __post_init__(self):
         for what, name in (("model", self.model), ("dataset", self.dataset), *(("layer", layer) for layer in self.layers)):
@@ -52,7 +53,7 @@ class RecordingRequest:
             "output_kind": self.output_kind,
             "categories": None if self.categories is None else [str(name) for name in self.categories],
             "nonlinearity": dict(self.nonlinearity),
-            "pooling": dict(self.pooling),
+            "pooling": self.pooling_asked or dict(self.pooling),
             "reference": self.reference,
             "replace": self.replace,
             "predictions_given": self.predictions_given,

@@ -1,0 +1,1 @@
+"""The site: a store opened in Datasette."""

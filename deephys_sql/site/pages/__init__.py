@@ -1,0 +1,74 @@
+"""Our pages: a module a page, each registers its addresses with `context.page`.
+
+A new page: write the module, import it here.
+"""
+
+import asyncio
+import mimetypes
+import re
+
+import jinja2
+from datasette import hookimpl
+from datasette.utils import tilde_decode
+from datasette.utils.asgi import Response
+
+from deephys_sql import assets
+from deephys_sql.site.pages import html
+from deephys_sql.site.pages.context import ROUTES, PageError, page, static_url
+
+from deephys_sql.site.pages import category, compare, confusion, home, image, layer, neuron, search  # isort: skip  # noqa: F401 - they register their addresses
+
+
+@page(r"/picture/(?P<dataset>[^/]+)/(?P<image>[^/]+)", needs_model=False)
+async def picture(page):
+    """A thumbnail by itself, for what doesn't fit into a page."""
+    number = page.number("image")
+    dataset = tilde_decode(page.request.url_vars["dataset"])
+    rows = await page.rows(assets.sql("site/pictures.sql"), {"datasets": [dataset], "images": [number]})
+    kind = html.media_type(rows[0]["thumbnail"]) if rows else None
+    if kind is None:
+        raise PageError(404, f"There is no picture of image {number} of “{dataset}”.", "It was recorded without one, or isn't there.")
+    known = bool(page.args.get("version"))
+    headers = {"x-content-type-options": "nosniff", "cache-control": "private, max-age=31536000, immutable" if known else "no-cache"}
+    response = Response(rows[0]["thumbnail"], headers=headers)
+    response.content_type = kind
+    return response
+
+
+async def static(datasette, request):
+    name = request.url_vars["name"]
+    if not re.fullmatch(r"[a-z0-9.-]+", name) or not (html.STATIC / name).is_file():
+        return Response.text("There is no such file.", status=404)
+    fresh = html.static_mark(name) == request.url_vars["mark"]
+    headers = {"x-content-type-options": "nosniff", "cache-control": "public, max-age=31536000, immutable" if fresh else "no-cache"}
+    body = await asyncio.to_thread((html.STATIC / name).read_bytes)
+    kind = {"js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8"}.get(name.rpartition(".")[2])
+    response = Response(body, headers=headers)
+    response.content_type = kind or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return response
+
+
+def routes() -> list[tuple]:
+    """Return all addresses of this package, for Datasette."""
+    return [*ROUTES, (r"^/-/deephys-sql/(?P<mark>[^/]+)/(?P<name>[^/]+)$", static)]
+
+
+@hookimpl
+def register_routes():
+    return routes()
+
+
+@hookimpl
+def extra_template_vars(template, request, datasette):
+    async def stores():
+        return {"deephys_stores": await home.stores_of(datasette, request), "deephys_css": static_url(datasette, "stores.css")}
+
+    return stores if template == "index.html" else {}
+
+
+@hookimpl
+def prepare_jinja2_environment(env):
+    for loader in getattr(env.loader, "loaders", ()):
+        if isinstance(loader, jinja2.FileSystemLoader):  # after the templates of the site's owner, before Datasette's
+            loader.searchpath.insert(len(loader.searchpath) - 1, str(html.TEMPLATES))
+            return

@@ -1,0 +1,74 @@
+"""The home page of a store: what was recorded, how accurate, and where to look first; and the overview of all stores."""
+
+import asyncio
+
+from deephys_sql import assets
+from deephys_sql.site.pages.context import Page, names_of, page
+from deephys_sql.site.pages.layer import neurons_of, ranked, strips_of
+
+SUSPECTS = 4
+CONFUSIONS = 6
+STRIP = 6
+
+
+@page(r"/home", needs_model=False)
+async def home(page: Page):
+    if page.model is None:
+        return await page.render("home_empty.html")
+    return await _model(page)
+
+
+@page(r"/model/(?P<model>[^/]+)")
+async def model(page: Page):
+    return await _model(page)
+
+
+async def _model(page: Page):
+    await page.query("recordings", keep=True)
+    if page.dataset is None:
+        return await page.render("home.html", suspects={}, confusions=[], about=None, chosen={})
+    neurons = await neurons_of(page, page.dataset)
+    suspects = {
+        score: [row for row in ranked(neurons, score, "descending") if row[score] is not None][:SUSPECTS]
+        for score in ("spurious", "novelty")
+    }
+    mistakes = (await page.query("confusion_matrix", mistakes_only=1, keep=True))[:CONFUSIONS]
+    chosen = list(dict.fromkeys(row["neuron"] for rows in suspects.values() for row in rows))
+    (strips, pictures), (confused, confused_pictures) = await asyncio.gather(
+        strips_of(page, chosen, [page.reference, page.dataset], k=STRIP, keep=True), _images_of(page, mistakes)
+    )
+    return await page.render(
+        "home.html",
+        suspects=suspects, strips=strips, pictures=pictures, confusions=mistakes, confused=confused, confused_pictures=confused_pictures,
+        query="layer_neurons" if "layer_neurons" in page.ran else "layer_neurons_against",
+    )  # fmt: skip
+
+
+async def _images_of(page: Page, mistakes: list):
+    if not mistakes:
+        return {}, None
+    labels, predictions = [row["label"] for row in mistakes], [row["predicted"] for row in mistakes]
+    values = {"model": page.model, "dataset": page.dataset, "labels": labels, "predictions": predictions, "k": STRIP}
+    rows = await page.rows(assets.sql("site/images_of_confusions.sql"), values, keep=True)
+    images: dict[tuple[int, int], list] = {}
+    for row in rows:
+        images.setdefault((row["label"], row["predicted"]), []).append(row)
+    return images, await page.pictures((page.dataset, row["image"]) for row in rows)
+
+
+async def stores_of(datasette, request) -> list[dict]:
+    """Return what Datasette's own first page says about the stores that this visitor may see."""
+    from datasette.utils.asgi import Forbidden
+
+    from deephys_sql.site.permissions import ensure
+    from deephys_sql.site.plugin import stores
+
+    seen = []
+    for database in stores(datasette):
+        try:
+            await ensure(datasette, request, "view-database", database.name)
+        except Forbidden:
+            continue
+        names = await names_of(database)
+        seen.append({"name": database.name, "href": str(datasette.urls.database(database.name)) + "/-/home", "names": names})
+    return seen

@@ -1,0 +1,264 @@
+# ruff: noqa: RUF001, RUF002 - a minus sign is a minus sign here
+"""Pieces of HTML that pages share: numbers, pictures, cards of pictures. Everything that comes from a store is escaped."""
+
+import base64
+import functools
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup, escape
+
+STATIC = Path(__file__).parent.parent / "static"
+TEMPLATES = Path(__file__).parent.parent / "templates"
+
+# What a thumbnail is, by how its bytes begin. SVG is not among them: it can hold scripts.
+MEDIA_TYPES = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF87a", "image/gif"), (b"GIF89a", "image/gif"))
+INLINE_BUDGET = 250_000  # bytes of pictures written into a page; the rest are addresses
+SMOOTH_FROM = 49  # pixels: smaller pictures are enlarged as squares, so that their pixels can be seen
+
+SCORES = {
+    "spurious": "spurious",
+    "novelty": "novelty",
+    "response_loss": "response loss",
+    "activation_ratio": "activation ratio",
+}
+MEANINGS = {
+    "spurious": "High when the neuron fires for other categories than in the reference: "
+    "1 − |Spearman’s correlation| of its category responses, 0 to 1.",
+    "novelty": "High when what the neuron looks for is missing here: the response loss where it is positive.",
+    "response_loss": "Largest category response in the reference less the largest here; negative when this dataset drives the neuron more.",
+    "activation_ratio": "Largest response here, in per cent of the largest in the reference.",
+}
+REASONS = {
+    "not_in_reference": "the reference was recorded without this layer",
+    "silent_in_reference": "silent: no image of the reference activates it",
+    "constant": "constant: it responds alike to every category",
+    "few_categories": "fewer than 3 categories are shared",
+}
+
+
+def media_type(value: bytes | None) -> str | None:
+    """Return the media type of a thumbnail that may be shown, None for anything else.
+
+    >>> media_type(b"GIF89a..."), media_type(b"<svg>")
+    ('image/gif', None)
+    """
+    if not value:
+        return None
+    if value[:4] == b"RIFF" and value[8:12] == b"WEBP":
+        return "image/webp"
+    return next((kind for start, kind in MEDIA_TYPES if value.startswith(start)), None)
+
+
+class Pictures:
+    """The thumbnails of a page."""
+
+    def __init__(self, page, rows: Iterable, order: list[tuple[str, int]], budget: int):
+        found = {(row["dataset"], row["image"]): row for row in rows}
+        self._sources: dict[tuple[str, int], tuple[Markup, bool, bool]] = {}
+        for key in order:
+            row = found.get(key)
+            kind = media_type(row["thumbnail"]) if row is not None else None
+            if kind is None or row["thumbnail_type"] not in (None, kind):
+                continue
+            budget -= len(row["thumbnail"]) * 4 // 3 + 40
+            source = (
+                Markup(f"data:{kind};base64,{base64.b64encode(row['thumbnail']).decode()}")
+                if budget > 0
+                else escape(page.picture_url(*key))
+            )
+            self._sources[key] = source, budget <= 0, max(row["width"] or 0, row["height"] or 0) < SMOOTH_FROM
+
+    def img(self, dataset: str, image: int, alt: str) -> Markup:
+        """Return the <img>, or a box that says that there is no picture. Its size comes from what it stands in (see deephys.css)."""
+        source, lazy, coarse = self._sources.get((dataset, image), (None, False, False))
+        if source is None:
+            return Markup('<span class="no-picture" role="img" aria-label="{}">{}</span>').format(f"{alt}; no picture", image)
+        return Markup('<img src="{}" alt="{}"{}{}>').format(
+            source, alt, Markup(' class="coarse"') if coarse else "", Markup(' loading="lazy"') if lazy else ""
+        )
+
+
+def is_wrong(row: Mapping) -> bool:
+    """Return whether a row with `label` and `predicted` is a wrong prediction; unknown labels are not wrong."""
+    return row["label"] is not None and row["predicted"] is not None and row["label"] != row["predicted"]
+
+
+def told(row: Mapping, dataset: str) -> str:
+    """Return in words what a picture is: for its alt text."""
+    label = "unlabelled" if row["label"] is None else f"labelled {row['label_name']}"
+    return f"Image {row['image']} of {dataset}, {label}, {'wrongly ' if is_wrong(row) else ''}predicted {row['predicted_name']}"
+
+
+def card(page, pictures: Pictures, dataset: str, row, *, value: str = "value", unit: str = "") -> Markup:
+    """Return a picture with label, prediction and value, that links to its image page.
+
+    row: image, label, label_name, predicted, predicted_name and, when it has them, value, response and confidence.
+    value: the column that stands below the picture, "" for none; response and confidence are shown in per cent.
+    """
+    label = "?" if row["label"] is None else row["label_name"]
+    taken = Markup('<span class="taken"><span aria-hidden="true">→</span> {}</span>').format(row["predicted_name"]) if is_wrong(row) else ""
+    return Markup(
+        '<a class="card {accent}{wrong}" href="{href}" title="{title}">{img}<span class="said"><b>{label}</b>{taken}</span>{value}</a>'
+    ).format(
+        accent=page.accent(dataset),
+        wrong=" wrong" if is_wrong(row) else "",
+        href=page.image_url(dataset, row["image"]),
+        title=_hover(row, dataset),
+        img=pictures.img(dataset, row["image"], told(row, dataset)),
+        label=label,
+        taken=taken,
+        value=Markup('<span class="value">{}</span>').format(_value(row, value) + unit) if value else "",
+    )
+
+
+def cards(page, pictures: Pictures, dataset: str, rows: Iterable, *, value: str = "value", unit: str = "") -> Markup:
+    """Return a grid of cards."""
+    return Markup('<div class="cards">{}</div>').format(
+        Markup("").join(card(page, pictures, dataset, row, value=value, unit=unit) for row in rows)
+    )
+
+
+def strip(page, pictures: Pictures, dataset: str, rows: Iterable, *, href: str | None = None) -> Markup:
+    """Return a row of pictures without words below them; each links to its image page, or the whole strip to `href`."""
+    rows = list(rows)
+    if not rows:
+        return Markup('<span class="strip empty-strip">no image activates it</span>')
+    if href is not None:
+        inside = Markup("").join(
+            Markup('<span class="still{}" title="{}">{}</span>').format(
+                " wrong" if is_wrong(row) else "", _hover(row, dataset), pictures.img(dataset, row["image"], told(row, dataset))
+            )
+            for row in rows
+        )
+        return Markup('<a class="strip {}" href="{}">{}</a>').format(page.accent(dataset), href, inside)
+    return Markup('<span class="strip {}">{}</span>').format(
+        page.accent(dataset),
+        Markup("").join(
+            Markup('<a class="still{}" href="{}" title="{}">{}</a>').format(
+                " wrong" if is_wrong(row) else "",
+                page.image_url(dataset, row["image"]),
+                _hover(row, dataset),
+                pictures.img(dataset, row["image"], told(row, dataset)),
+            )
+            for row in rows
+        ),
+    )
+
+
+def _hover(row, dataset: str) -> str:
+    keys = row.keys()
+    said = [f"image {row['image']} of {dataset}", f"label {row['label_name']}" if row["label"] is not None else "no label"]
+    said.append(f"predicted {row['predicted_name']}" + (", wrong" if is_wrong(row) else ""))
+    if "confidence" in keys and row["confidence"] is not None:
+        said.append(f"confidence {percent(row['confidence'])}")
+    if "value" in keys and row["value"] is not None:
+        said.append(f"activation {number(row['value'], 4)}")
+    if "response" in keys and row["response"] is not None:
+        said.append(f"response {percent(row['response'])} of the reference’s largest")
+    return " · ".join(said)
+
+
+def _value(row, column: str) -> str:
+    value = row[column]
+    return percent(value) if column in ("response", "confidence", "share") else number(value)
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """Return a number with so many significant digits, without an exponent for usual sizes; a dash for None.
+
+    >>> number(34.9338), number(0.000123456), number(1234567.0), number(None), number(-0.5)
+    ('34.9', '0.000123', '1,234,567', '–', '−0.500')
+    """
+    if value is None:
+        return "–"
+    value = float(value)
+    if value == 0:
+        return "0"
+    if abs(value) >= 10 ** (digits - 1):
+        text = f"{value:,.0f}" if abs(value) < 1e9 else f"{value:.{digits - 1}e}"
+    elif abs(value) < 1e-4:
+        text = f"{value:.{digits - 1}e}"
+    else:
+        text = f"{value:#.{digits}g}"
+    return text.replace("-", "−")
+
+
+def fixed(value: Any, places: int = 2) -> str:
+    """Return a score with so many decimal places, so that columns align; a dash for None.
+
+    >>> fixed(0.98181), fixed(-0.5), fixed(None)
+    ('0.98', '−0.50', '–')
+    """
+    if value is None:
+        return "–"
+    text = f"{value:.{places}f}"
+    if float(text) == 0:
+        text = text.lstrip("-")
+    return text.replace("-", "−")
+
+
+def percent(value: Any, places: int | None = None) -> str:
+    """Return a share in per cent, with as many decimal places near 0 and 100 % as tell it from them; a dash for None.
+
+    >>> [percent(value).replace("\N{NO-BREAK SPACE}", " ") for value in (0.8786, 0.9996, 1.0, 0.004, 0.00001, None, -0.25)]
+    ['88 %', '99.96 %', '100 %', '0.4 %', '< 0.1 %', '–', '−25 %']
+    """
+    if value is None:
+        return "–"
+    size = abs(value)
+    if places is None:
+        if 0 < value < 0.0005:
+            return "<\N{NO-BREAK SPACE}0.1\N{NO-BREAK SPACE}%"
+        places = 1 if 0 < size < 0.0995 or 0.985 < size < 1 else 0
+        while places and places < 4 and size < 1 and round(size * 100, places) == 100:
+            places += 1
+    return f"{value * 100:,.{places}f}\N{NO-BREAK SPACE}%".replace("-", "−")
+
+
+def count(value: Any, one: str = "", many: str = "") -> str:
+    """Return a count with separators and its noun.
+
+    >>> count(1, "image", "images"), count(10000, "image"), count(None)
+    ('1 image', '10,000 images', '–')
+    """
+    if value is None:
+        return "–"
+    noun = one if value == 1 else many or (one + "s" if one else "")
+    return f"{value:,}" + (f" {noun}" if noun else "")
+
+
+def bar(value: float | None, accent: str, *, most: float = 1.0, title: str = "") -> Markup:
+    """Return a bar whose length is value / most; `accent` is reference, other or plain. Decoration: the number stands beside it."""
+    width = 0 if value is None or most <= 0 else max(0, min(100, 100 * value / most))
+    return Markup(
+        '<svg class="bar {}" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'
+        '{}<rect class="track" width="100" height="10"/>'
+        '<rect class="length" width="{:.1f}" height="10"/></svg>'
+    ).format(accent, Markup("<title>{}</title>").format(title) if title else "", width)
+
+
+@functools.cache
+def _file(name: str) -> bytes:
+    return (STATIC / name).read_bytes()
+
+
+def static_mark(name: str) -> str:
+    """Return what changes with a static file."""
+    return hashlib.blake2b((STATIC / name).read_bytes(), digest_size=6).hexdigest()
+
+
+FILTERS = {"number": number, "fixed": fixed, "percent": percent, "count": count}
+GLOBALS = {
+    "card": card,
+    "cards": cards,
+    "strip": strip,
+    "bar": bar,
+    "is_wrong": is_wrong,
+    "told": told,
+    "SCORES": SCORES,
+    "MEANINGS": MEANINGS,
+    "REASONS": REASONS,
+}
