@@ -45,7 +45,7 @@ bench-layouts: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/layouts.py --folder build/layouts
 
 screenshots: $(VENV)/demo.stamp
-	$(BIN)/python examples/screenshots.py "$(STORE)" examples
+	$(BIN)/python tests/site/screenshots.py "$(STORE)" examples
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .hypothesis .ruff_cache

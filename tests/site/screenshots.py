@@ -1,6 +1,6 @@
 """Takes the pictures of the site that README.md shows, with headless Chromium.
 
-    python examples/screenshots.py demo.duckdb examples
+    python tests/site/screenshots.py demo.duckdb examples
 
 It serves the store on a free port of this machine, and writes `site-home.png` and `site-neuron.png` into the folder.
 """
