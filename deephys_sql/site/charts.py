@@ -127,7 +127,7 @@ async def scatter(points: Sequence[Mapping[str, Any]], *, title: str, width: int
 
 
 async def densities(rows: Iterable[Mapping[str, Any]], *, score: str, datasets: Sequence[str], title: str, width: int = 340) -> Markup:
-    """Return the density of a score, one row a dataset, on one scale; the mode, its highest point, is marked.
+    """Return the density of a score, one row a dataset, each as high as its row; the mode, its highest point, is marked.
 
     rows: dataset, position, density, is_mode, as the query `score_density` gives them.
     """
@@ -151,7 +151,7 @@ async def densities(rows: Iterable[Mapping[str, Any]], *, score: str, datasets: 
         text = f"{name}, mode {modes[name]['position']:.2f}"
         heading = alt.Title(text, anchor="start", fontSize=12, color=COLORS["other"], offset=3)
         charts.append(alt.layer(*layers).properties(width=width, height=height, title=heading))
-    spec = alt.vconcat(*charts, spacing=4).resolve_scale(x="shared", y="shared").to_dict(validate=False)
+    spec = alt.vconcat(*charts, spacing=4).resolve_scale(x="shared", y="independent").to_dict(validate=False)
     return await draw(_with(spec, points=points, modes=shown), title=title)
 
 

@@ -19,11 +19,11 @@ from deephys_sql.site.pages.context import ROUTES, PageError, page, static_url
 from deephys_sql.site.pages import category, compare, confusion, home, image, layer, neuron, search  # isort: skip  # noqa: F401 - they register their addresses
 
 
-@page(r"/picture/(?P<dataset>[^/]+)/(?P<image>[^/]+)", needs_model=False)
+@page(r"/picture/(?P<of>[^/]+)/(?P<image>[^/]+)", needs_model=False)  # not `dataset`: any model's will do
 async def picture(page):
     """A thumbnail by itself, for what doesn't fit into a page."""
     number = page.number("image")
-    dataset = tilde_decode(page.request.url_vars["dataset"])
+    dataset = tilde_decode(page.request.url_vars["of"])
     rows = await page.rows(assets.sql("site/pictures.sql"), {"datasets": [dataset], "images": [number]})
     kind = html.media_type(rows[0]["thumbnail"]) if rows else None
     if kind is None:

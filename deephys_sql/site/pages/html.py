@@ -213,6 +213,8 @@ def percent(value: Any, places: int | None = None) -> str:
         if 0 < value < 0.0005:
             return "<\N{NO-BREAK SPACE}0.1\N{NO-BREAK SPACE}%"
         places = 1 if 0 < size < 0.0995 or 0.985 < size < 1 else 0
+        if 0.9999995 <= value < 1:
+            return ">\N{NO-BREAK SPACE}99.9\N{NO-BREAK SPACE}%"
         while places and places < 4 and size < 1 and round(size * 100, places) == 100:
             places += 1
     return f"{value * 100:,.{places}f}\N{NO-BREAK SPACE}%".replace("-", "−")
