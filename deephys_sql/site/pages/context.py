@@ -31,6 +31,12 @@ from deephys_sql.site import permissions
 from deephys_sql.site.database import StoreDatabase, Version
 from deephys_sql.site.pages import html
 
+# Nothing but our own scripts and styles runs on our pages, whatever a store holds.
+PAGE_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'self'",
+}
 ROUTES: list[tuple[str, Any]] = []  # filled by @page as the modules of this package are imported
 
 K_CHOICES = (10, 20, 50, 100)
@@ -354,7 +360,7 @@ class Page:
         body = environment.get_template(f"deephys/{template}").render(
             page=self, urls=self.datasette.urls, static=functools.partial(static_url, self.datasette), actor=self.request.actor, **values
         )
-        return Response.html(body, status=status, headers={"x-content-type-options": "nosniff", **(headers or {})})
+        return Response.html(body, status=status, headers={**PAGE_HEADERS, **(headers or {})})
 
 
 def page(address: str, *, needs_model: bool = True):
@@ -398,7 +404,7 @@ async def error_page(datasette, request, error: PageError) -> Response:
     body = environment.get_template("deephys/error.html").render(
         error=error, links=links, urls=datasette.urls, static=functools.partial(static_url, datasette), actor=request.actor, page=None
     )
-    return Response.html(body, status=error.status)
+    return Response.html(body, status=error.status, headers=PAGE_HEADERS)
 
 
 async def _database(datasette, request) -> StoreDatabase:
