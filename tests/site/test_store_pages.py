@@ -463,9 +463,12 @@ def test_the_first_page_leads_to_the_stores(site):
     assert f'href="{BASE}/home"' in text and "right on" in text
 
 
-@pytest.mark.parametrize("address", [f"{BASE}/home", f"{MODEL}/layer/fc", f"{MODEL}/layer/fc/neuron/0", f"{MODEL}/layer/nope"])
-def test_pages_carry_a_strict_policy(site, address):
+@pytest.mark.parametrize(
+    ("address", "status"),
+    [(f"{BASE}/home", 200), (f"{MODEL}/layer/fc", 200), (f"{MODEL}/layer/fc/neuron/0", 200), (f"{MODEL}/layer/nope", 404)],
+)
+def test_pages_carry_a_strict_policy(site, address, status):
     """No script or style but our own runs on our pages, error pages too, and their type isn't guessed."""
-    headers = site.get(address).headers
+    headers = site.get(address, status=status).headers
     assert "default-src 'none'; script-src 'self'; style-src 'self'" in headers["content-security-policy"]
     assert headers["x-content-type-options"] == "nosniff"
