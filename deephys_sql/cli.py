@@ -42,7 +42,7 @@ def output_options(command):
     """Add --format and --output."""
     command = click.option("--output", type=click.Path(path_type=Path), help="Write to this file instead of standard output.")(command)
     return click.option(
-        "--format", type=click.Choice(results.FORMATS), default="table", show_default=True, help="How to write the result."
+        "--format", type=click.Choice(results.FORMATS), help="How to write the result; else as the file's name ends, or as a table."
     )(command)
 
 
@@ -67,7 +67,7 @@ def demo(store: Path, mnist: Path | None, seed: int, overwrite: bool) -> None:
 @main.command()
 @click.argument("store", type=STORE)
 @output_options
-def info(store: Path, format: str, output: Path | None) -> None:
+def info(store: Path, format: str | None, output: Path | None) -> None:
     """Show what a store holds: recordings with their accuracy and layers.
 
     \b
@@ -96,12 +96,13 @@ def list_queries(name: str | None) -> None:
 @click.argument("name")
 @click.argument("parameters", nargs=-1, type=click.UNPROCESSED, metavar="[--PARAMETER VALUE]...")
 @output_options
-def query(store: Path, name: str, parameters: tuple[str, ...], format: str, output: Path | None) -> None:
+def query(store: Path, name: str, parameters: tuple[str, ...], format: str | None, output: Path | None) -> None:
     """Run a named query; its parameters are options.
 
     \b
     Example:
       deephys-sql query demo.duckdb top_images --model colored_mnist --layer linear1 --neuron 7 --dataset Permuted --k 5
+      deephys-sql queries top_images                 (its parameters)
       deephys-sql query demo.duckdb confusion_matrix --model colored_mnist --dataset Permuted --format csv
     """
     with dp.open(store, read_only=True) as opened:
@@ -112,7 +113,7 @@ def query(store: Path, name: str, parameters: tuple[str, ...], format: str, outp
 @click.argument("store", type=STORE)
 @click.argument("statement")
 @output_options
-def sql(store: Path, statement: str, format: str, output: Path | None) -> None:
+def sql(store: Path, statement: str, format: str | None, output: Path | None) -> None:
     """Run one SQL statement on a store, read-only.
 
     \b
@@ -127,7 +128,7 @@ def sql(store: Path, statement: str, format: str, output: Path | None) -> None:
 @click.argument("store", type=STORE)
 @click.argument("model")
 @output_options
-def layers(store: Path, model: str, format: str, output: Path | None) -> None:
+def layers(store: Path, model: str, format: str | None, output: Path | None) -> None:
     """Show the layers of a model.
 
     \b

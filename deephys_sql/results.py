@@ -19,7 +19,7 @@ FORMATS = ("table", "csv", "json", "parquet")
 ALL = 2**31 - 1
 
 
-def write(relation: duckdb.DuckDBPyRelation, format: str = "table", path: Path | None = None) -> None:
+def write(relation: duckdb.DuckDBPyRelation, format: str | None = None, path: Path | None = None) -> None:
     """Write a result to a file, or to standard output without a path.
 
     >>> write(duckdb.sql("select 1 as a, 'x' as b"), "json")
@@ -27,9 +27,13 @@ def write(relation: duckdb.DuckDBPyRelation, format: str = "table", path: Path |
     {"a": 1, "b": "x"}
     ]
 
+    Without a format, the end of the file's name decides; else it is a table.
     In JSON, bytes are base64, dates are ISO 8601, NaN and infinities are null.
     Raises `InvalidInputError` for Parquet without a path: it is no text.
     """
+    if format is None:
+        ending = "" if path is None else path.suffix.removeprefix(".")
+        format = ending if ending in FORMATS else "table"
     if format == "parquet" and path is None:
         raise InvalidInputError("parquet is no text: name a file for it, with --output FILE.")
     if format == "parquet":

@@ -5,6 +5,8 @@ import datetime
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,7 @@ from deephys_sql.errors import (
     StoreLockedError,
     StoreNotFoundError,
     StoreVersionError,
+    UnknownNameError,
 )
 from deephys_sql.names import require_name
 from deephys_sql.recording.arrays_recording import record_arrays
@@ -76,7 +79,7 @@ def migrate(path: str | os.PathLike) -> Path | None:
         with _failures_explained(path):
             connection.execute("checkpoint")
             try:
-                shutil.copy2(path, backup)  # while the file is locked, so that the copy is what is migrated
+                _copy(path, backup)  # while the file is locked, so that the copy is what is migrated
             except BaseException:
                 backup.unlink(missing_ok=True)
                 raise
@@ -137,9 +140,12 @@ class Store:
         computed are `duckdb.Error`.
         """
         try:
-            relation = self._connection.cursor().sql(text, params=parameters)
+            count = len(duckdb.extract_statements(text))
+            relation = self._connection.cursor().sql(text, params=parameters) if count == 1 else None
         except duckdb.Error as error:
             raise QueryError(str(error)) from error
+        if count > 1:
+            raise QueryError(f"these are {count} statements, and one is run at a time: {text!r}.")
         if relation is None:
             raise QueryError(f'{text!r} is no SQL statement. Write one, such as "select * from recording".')
         return relation
@@ -322,6 +328,22 @@ class Store:
                 rows = self.sql(f"select distinct {column}, model from {view} order by 1").fetchall()
                 known = [name for name, owner in rows if parameter == "model" or model in (None, owner)]
                 require_name(parameter, parameters[parameter], known)
+        if parameters.get("neuron") is not None and parameters.get("layer") is not None:
+            (neurons,) = self.sql(
+                "select max(neurons) from layer where layer = $layer and $model in (model, '')",
+                layer=parameters["layer"],
+                model=model or "",
+            ).fetchall()[0]
+            if neurons is not None and not 0 <= parameters["neuron"] < neurons:
+                raise UnknownNameError(
+                    f"there is no neuron {parameters['neuron']} in layer {parameters['layer']!r}: they are numbered 0 to {neurons - 1}."
+                )
+        if parameters.get("image") is not None and parameters.get("dataset") is not None:
+            (images,) = self.sql("select images from dataset where dataset = $dataset", dataset=parameters["dataset"]).fetchall()[0]
+            if not 0 <= parameters["image"] < images:
+                raise UnknownNameError(
+                    f"there is no image {parameters['image']} in dataset {parameters['dataset']!r}: they are numbered 0 to {images - 1}."
+                )
         for parameter in ("category", "a", "b"):
             if parameters.get(parameter) is not None:
                 names = self.sql("select distinct category_name from category order by 1").fetchall()
@@ -331,8 +353,9 @@ class Store:
 def _connect(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
     if not path.parent.is_dir():
         raise StoreNotFoundError(f"there is no folder {path.parent} to hold {path.name}. Make it first, or check the path.")
-    if path.exists():
-        _require_duckdb_file(path)
+    if path.is_dir():
+        raise NotAStoreError(f"{path} is a folder; a store is a file, such as {path / 'study.duckdb'}.")
+    # The file is opened by DuckDB alone: closing a descriptor of our own would release the lock that this process has on it.
     try:
         return duckdb.connect(str(path.absolute()), read_only=read_only, config=SETTINGS)
     except duckdb.ConnectionException as error:
@@ -349,20 +372,24 @@ def _connect(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
             raise StoreLockedError(f"{path} is open in another process. Close it there, or work on a copy.") from error
         if NO_ROOM.search(str(error)):
             raise
-        raise NotAStoreError(f"{path} can't be opened as a store: {error}") from error
+        raise _not_a_store(path, error) from error
     except duckdb.Error as error:
-        raise NotAStoreError(f"{path} can't be opened as a store: {error}") from error
+        raise _not_a_store(path, error) from error
 
 
-def _require_duckdb_file(path: Path) -> None:
-    if path.is_dir():
-        raise NotAStoreError(f"{path} is a folder; a store is a file, such as {path / 'study.duckdb'}.")
-    with path.open("rb") as file:
-        head = file.read(12)
-    if head[8:12] != b"DUCK":
-        raise NotAStoreError(
-            f"{path} is not a DuckDB database, so it is no store. Give the path of a store, or of a file that isn't there yet."
-        )
+def _not_a_store(path: Path, error: duckdb.Error) -> NotAStoreError:
+    return NotAStoreError(
+        f"{path} is not a DuckDB database that can be opened, so it is no store ({str(error).splitlines()[0]}). "
+        f"Give the path of a store, or of a file that isn't there yet."
+    )
+
+
+def _copy(path: Path, backup: Path) -> None:
+    """Copy a file in a process of its own: this one would lose its lock on the file by closing it."""
+    program = "import shutil, sys; shutil.copy2(*sys.argv[1:])"
+    done = subprocess.run([sys.executable, "-c", program, path, backup], capture_output=True, text=True)
+    if done.returncode:
+        raise OSError(f"{path} could not be copied to {backup}: {done.stderr.strip().splitlines()[-1]}")
 
 
 @contextlib.contextmanager

@@ -67,6 +67,12 @@ def digest(relation):
 
 
 ARGUMENTS = {
+    "reference": "clean",
+    "lead": "shifted",
+    "neurons": "[3, 4]",
+    "datasets": '["shifted"]',
+    "label": "1",
+    "predicted": "4",
     "model": "net",
     "layer": "wide",
     "dataset": "shifted",

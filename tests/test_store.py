@@ -620,3 +620,21 @@ def test_works_from_another_folder(path: Path, tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script, str(path)], cwd="/", capture_output=True, text=True)
     assert done.stdout == "2\n", done.stderr
+
+
+def test_lock_is_kept(path: Path) -> None:
+    """Opening, refusing or migrating a store again in the process that writes it does not let another process in."""
+    with dp.open(path):
+        dp.open(path).close()
+        with pytest.raises(StoreLockedError):
+            dp.open(path, read_only=True)
+        dp.migrate(path)
+        program = f"import deephys_sql as dp; dp.open({str(path)!r})"
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+        assert done.returncode and "StoreLockedError" in done.stderr
+
+
+def test_sql_runs_one_statement(path: Path) -> None:
+    """Two statements are refused, not run in part."""
+    with dp.open(path, read_only=True) as store, pytest.raises(QueryError, match="2 statements"):
+        store.sql("select 1; select 2")
