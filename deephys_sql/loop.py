@@ -49,6 +49,10 @@ def record(
             )  # fmt: skip
     if isinstance(images, str) and images != "inputs":
         raise InvalidInputError(f"images must be 'inputs', a function, an array or a list; got the text {images!r}.")
+    if type(getattr(loader, "sampler", None)).__name__ == "RandomSampler":
+        raise InvalidInputError(
+            "the loader shuffles, and an image's number is its place in the dataset: make the loader with shuffle=False."
+        )
     records = None if metadata is None else as_records(metadata)
     done = 0
     with (

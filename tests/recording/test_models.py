@@ -790,3 +790,12 @@ def test_provenance(store: dp.Store) -> None:
     assert row[0] == torch.__version__
     assert started - 2 < row[1] < time.time() + 2
     assert row[2:] == ("record", '["0","2"]', "mean", "complete", 2)
+
+
+def test_loader_that_shuffles(store: dp.Store) -> None:
+    """A loader that shuffles is refused: images would have other numbers each time."""
+    data = torch.utils.data.TensorDataset(torch.randn(4, 6), torch.zeros(4, dtype=torch.long))
+    shuffling = torch.utils.data.DataLoader(data, shuffle=True)
+    with pytest.raises(InvalidInputError, match="shuffle=False"):
+        dp.record(mlp(), shuffling, store=store, name="net", dataset="test", layers=["0"], output="2", progress=False)
+    assert store.recordings().fetchall() == []
