@@ -1,5 +1,5 @@
 -- title: Summary of the scores of a layer
--- Count, NULLs, mean, median, quartiles and mode of the density of novelty, spurious score, response loss and activation ratio over the neurons of a layer, for every dataset. The variant notebook keeps negative novelty.
+-- Count, NULLs, mean, standard deviation, median and quartiles of novelty, spurious score, response loss and activation ratio over the neurons of a layer, for every dataset. The variant notebook keeps negative novelty.
 -- parameter model: varchar, example colored_mnist - Name of the model.
 -- parameter layer: varchar, example linear1 - Name of the layer.
 -- parameter variant: varchar, one of paper|notebook, default paper, example notebook - paper, or notebook: novelty is the signed response loss.
