@@ -139,6 +139,26 @@ def layers(store: Path, model: str, format: str | None, output: Path | None) -> 
         results.write(opened.layers(model), format, output)
 
 
+@main.group("import")
+def import_() -> None:
+    """Record what files of another program or format hold.
+
+    \b
+    Example:
+      deephys-sql import --help                      (the formats)
+    """
+
+
+@main.group()
+def export() -> None:
+    """Write what a store holds as files of another format.
+
+    \b
+    Example:
+      deephys-sql export --help                      (the formats)
+    """
+
+
 @main.command()
 @click.argument("stores", type=STORE, nargs=-1, required=True)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 lets other machines in.")

@@ -37,10 +37,18 @@ def run(*arguments):
     return CliRunner().invoke(main, arguments)
 
 
+def commands(group=main, path=()):
+    """Yield the name, such as `export deephys`, and the command, of every command and group."""
+    for name, command in group.commands.items():
+        yield " ".join([*path, name]), command
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+
+
 def test_every_command_has_a_help_with_an_example():
     """--help of each command shows how it is called."""
-    for name, command in main.commands.items():
-        text = run(name, "--help").output
+    for name, command in commands():
+        text = run(*name.split(), "--help").output
         assert "Example:" in text and f"deephys-sql {name}" in text, name
         assert command.help.splitlines()[0].endswith("."), name
 
@@ -48,7 +56,7 @@ def test_every_command_has_a_help_with_an_example():
 def test_every_command_is_in_the_readme(request):
     """README.md names each command."""
     text = (request.config.rootpath / "README.md").read_text()
-    for name in main.commands:
+    for name, _ in commands():
         assert f"deephys-sql {name}" in text or f"`deephys-sql {name}" in text, name
 
 
@@ -167,7 +175,7 @@ def test_a_real_process_prints_no_traceback(study):
 
 def test_every_click_parameter_is_described():
     """Each option of each command has a help text."""
-    for name, command in main.commands.items():
+    for name, command in commands():
         for parameter in command.params:
             if isinstance(parameter, click.Option) and parameter.name != "help":
                 assert parameter.help, f"{name} {parameter.name}"
