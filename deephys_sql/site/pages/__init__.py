@@ -61,7 +61,7 @@ def register_routes():
 @hookimpl
 def extra_template_vars(template, request, datasette):
     async def stores():
-        return {"deephys_stores": await home.stores_of(datasette, request), "deephys_css": static_url(datasette, "stores.css")}
+        return {"deephys_stores": await home.stores_of(datasette, request), "deephys_css": static_url(datasette, "deephys.css")}
 
     return stores if template == "index.html" else {}
 
