@@ -1,12 +1,13 @@
-"""Records a torch model on every batch of a loader."""
+"""Records a torch model on every image of a loader, a dataset, a folder or tar shards."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
 from deephys_sql.errors import InvalidInputError
+from deephys_sql.recording.datasets import Samples, open_source
 from deephys_sql.recording.hooks import describe, first_tensor
 from deephys_sql.recording.inputs import as_records
 from deephys_sql.store import Store, open
@@ -17,38 +18,58 @@ if TYPE_CHECKING:
 
 def record(
     model: "nn.Module",
-    loader: Iterable[Any],
+    loader: Any,
     *,
     store: Store | str | os.PathLike,
     name: str,
     dataset: str,
     layers: Sequence[str],
-    images: Any = None,
+    images: Any = "auto",
     metadata: Any = None,
+    transform: Callable[[Any], Any] | None = None,
+    categories: Sequence[str] | None = None,
+    batch_size: int = 64,
+    num_workers: int = 0,
     progress: bool = True,
     **options: Any,
 ) -> None:
-    """Record a torch model on every batch of a loader, with a progress bar.
+    """Record a torch model on every image of a loader, a dataset, a folder or tar shards, with a progress bar.
 
     >>> import deephys_sql as dp
     >>> dp.record(net, loader, store="study.duckdb", name="resnet18", dataset="CIFAR-10",
     ...           layers=["avgpool"], output="fc", categories=names, images="inputs")  # doctest: +SKIP
 
-    loader: gives inputs, or pairs (inputs, labels); a `torch.utils.data.DataLoader`, not shuffled, or any iterable.
+    >>> dp.record(net, "photos/", transform=preprocess, store="study.duckdb", name="resnet18", dataset="photos",
+    ...           layers=["avgpool"], output="fc")  # doctest: +SKIP
+
+    loader: one of
+        - what gives inputs, or pairs (inputs, labels): a `torch.utils.data.DataLoader`, not shuffled, or any iterable;
+        - a folder with a folder of pictures a category, or pictures of no category;
+        - a path, such as "photos-{000..009}.tar", or a list of paths, of tar shards in WebDataset's layout (.jpg, .cls, .json);
+        - a dataset: torchvision's kind (numbered, pairs of image and label, `classes`), Hugging Face's, WebDataset's.
+        Folders, shards and datasets bring labels, categories and pictures along, and `batch_size`, `num_workers` and
+        `transform` (from a PIL image to a tensor) are for them.
     store: an open store, or a path.
-    images: the pictures: "inputs" when the inputs are images x channels x height x width in 0..1; a function from the inputs
+    images: the pictures: "auto" takes those of a folder, shard or dataset before any transform, and none from a loader; None
+        takes none; "inputs" when the inputs are images x channels x height x width in 0..1; a function from the inputs
         to images x height x width [x 3]; or all of them: an array, or a list of PIL images, encoded bytes or paths.
-    metadata: a list of dicts, a DataFrame or an Arrow table, a row an image.
-    options: those of `Store.record`: output, categories, pooling, reference, replace, ...
+    metadata: a list of dicts, a DataFrame or an Arrow table, a row an image; instead of the fields of the dataset.
+    categories: names in the order of the outputs; labels are numbered as here by the dataset's names of its categories.
+    options: those of `Store.record`: output, pooling, reference, replace, ...
     """
     if not isinstance(store, Store):
         with open(store) as opened:
             return record(
                 model, loader, store=opened, name=name, dataset=dataset, layers=layers, images=images, metadata=metadata,
+                transform=transform, categories=categories, batch_size=batch_size, num_workers=num_workers,
                 progress=progress, **options,
             )  # fmt: skip
-    if isinstance(images, str) and images != "inputs":
-        raise InvalidInputError(f"images must be 'inputs', a function, an array or a list; got the text {images!r}.")
+    if isinstance(images, str) and images not in ("auto", "inputs"):
+        raise InvalidInputError(f"images must be 'auto', 'inputs', a function, an array, a list or None; got the text {images!r}.")
+    source = open_source(loader, transform=transform, categories=categories, batch_size=batch_size, num_workers=num_workers)
+    if source is not None:
+        loader, categories = source.batches, source.categories
+    from_source = isinstance(images, str) and images == "auto"
     if type(getattr(loader, "sampler", None)).__name__ == "RandomSampler":
         raise InvalidInputError(
             "the loader shuffles, and an image's number is its place in the dataset: make the loader with shuffle=False."
@@ -56,18 +77,22 @@ def record(
     records = None if metadata is None else as_records(metadata)
     done = 0
     with (
-        store.record(model, name, dataset, layers=layers, **options) as rec,
+        store.record(model, name, dataset, layers=layers, categories=categories, **options) as rec,
         tqdm(loader, desc=f"{name} on {dataset}", unit=" batches", disable=None if progress else True) as batches,
     ):
         for batch in batches:
-            inputs, labels = batch if isinstance(batch, list | tuple) and len(batch) == 2 else (batch, None)
+            pictures = fields = None
+            if isinstance(batch, Samples):
+                inputs, labels, pictures, fields = batch.inputs, batch.labels, batch.pictures, batch.fields
+            else:
+                inputs, labels = batch if isinstance(batch, list | tuple) and len(batch) == 2 else (batch, None)
             count = _count(inputs)
             end = done + count
             rec(
                 inputs,
                 labels=labels,
-                images=_pictures(images, inputs, done, end),
-                metadata=None if records is None else records[done:end],
+                images=pictures if from_source else _pictures(images, inputs, done, end),
+                metadata=fields if records is None else records[done:end],
             )
             done = end
         for what, values in (("images", images), ("rows of metadata", records)):
