@@ -43,9 +43,8 @@ mistake as materialized (
     select
         q.recording_id,
         q.layer_id,
-        q.dataset,
         p.image,
-        case when i.label = q.a then 'a_as_b' else 'b_as_a' end as direction,
+        i.label = q.a as is_a_as_b,
         row_number() over (partition by q.recording_id, i.label = q.a order by p.confidence desc nulls last, p.image) as rank
     from recorded as q
     join stored_prediction as p on p.recording_id = q.recording_id
@@ -62,33 +61,39 @@ mistake as materialized (
 ),
 counted as materialized (
     select
-        w.direction,
-        w.dataset,
+        w.is_a_as_b,
+        w.recording_id,
         count(*) as images
     from mistake as w
-    group by w.direction, w.dataset
+    group by w.is_a_as_b, w.recording_id
 ),
-activation as (
+/* A step of its own: where the columns of one join pass through another, DuckDB 2.0.0 can fail ("dict-surviving cache"). */
+piece as materialized (
     select
-        w.direction,
-        w.dataset,
+        a.recording_id,
+        a.image,
+        a.piece,
+        a.values
+    from stored_image_activation as a
+    where a.image in (select image from mistake)
+        and (a.recording_id, a.layer_id) in (select (recording_id, layer_id) from mistake)
+),
+activation as materialized (
+    select
+        w.is_a_as_b,
+        w.recording_id,
         a.piece * 16 + e.element as neuron,
         a.values[e.element + 1] as value
     from mistake as w
-    join (
-        select *
-        from stored_image_activation
-        where image in (select image from mistake)  -- lets row groups without them be skipped
-    ) as a
+    join piece as a
         on a.recording_id = w.recording_id
-        and a.layer_id = w.layer_id
         and a.image = w.image
     cross join (select cast(range as integer) as element from range(16)) as e
     where a.values[e.element + 1] > 0
 ),
 neuron as materialized (
     select
-        q.dataset,
+        q.recording_id,
         s.neuron,
         pow(2, 90 - floor(log2(s.max))) as scale,
         cast(x.max as double) as maximum
@@ -107,40 +112,42 @@ neuron as materialized (
 /* Sums are exact, in whole units of 2**-90 or so of the neuron's maximum, as in the macro top_neurons_of. */
 response as materialized (
     select
-        a.direction,
-        a.dataset,
+        a.is_a_as_b,
+        a.recording_id,
         a.neuron,
         cast(sum(cast(a.value * n.scale as hugeint)) as double) / any_value(n.scale) / any_value(n.maximum) as response
     from activation as a
     join neuron as n
-        on n.dataset = a.dataset
+        on n.recording_id = a.recording_id
         and n.neuron = a.neuron
-    group by a.direction, a.dataset, a.neuron
+    group by a.is_a_as_b, a.recording_id, a.neuron
 ),
 ranked as (
     select
-        r.direction,
-        r.dataset,
+        r.is_a_as_b,
+        r.recording_id,
         r.neuron,
-        row_number() over (partition by r.direction, r.dataset order by r.response / c.images desc, r.neuron) as rank
+        row_number() over (partition by r.is_a_as_b, r.recording_id order by r.response / c.images desc, r.neuron) as rank
     from response as r
-    join counted as c using (direction, dataset)
-    where r.dataset = coalesce($lead, r.dataset)
+    join counted as c using (is_a_as_b, recording_id)
+    where $lead is null
+        or r.recording_id = (select q.recording_id from recorded as q where q.dataset = $lead)
     qualify rank <= $k
 )
 select
-    k.direction,
-    c.dataset,
+    case when k.is_a_as_b then 'a_as_b' else 'b_as_a' end as direction,
+    q.dataset,
     k.rank,
     k.neuron,
     coalesce(r.response, 0) / c.images as response,
     c.images
 from ranked as k
 join counted as c
-    on c.direction = k.direction
-    and (c.dataset = k.dataset or $lead is not null)
+    on c.is_a_as_b = k.is_a_as_b
+    and (c.recording_id = k.recording_id or $lead is not null)
+join recorded as q on q.recording_id = c.recording_id
 left join response as r
-    on r.direction = k.direction
-    and r.dataset = c.dataset
+    on r.is_a_as_b = k.is_a_as_b
+    and r.recording_id = c.recording_id
     and r.neuron = k.neuron
-order by k.direction, c.dataset, k.rank
+order by direction, q.dataset, k.rank

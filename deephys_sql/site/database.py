@@ -133,6 +133,16 @@ class StoreDatabase(Database):
         except (OSError, duckdb.Error) as error:  # on its way, or not a store: go on with what there is
             sys.stderr.write(f"{self.store} has changed and can't be opened, the version before is served on: {error}\n")
 
+    def _replace_broken(self, version: Version) -> None:
+        """Open the file again after a failure inside DuckDB, unless that was done already."""
+        with self._opening:
+            if self._newest is version:
+                sys.stderr.write(f"{self.store}: DuckDB failed, and the store is opened again.\n")
+                self._newest = Version(self.store)
+        context = request.get()
+        if context is not None and context.versions.get(self.name) is version:
+            context.versions[self.name] = self._newest
+
     @property
     def size(self) -> int:
         return self.version().stamp[2]
@@ -220,7 +230,16 @@ class StoreDatabase(Database):
 
     async def _run(self, sql: str, bound: dict | list, most: int | None, limit_ms: int, *, steady: bool = False) -> Results:
         version = self.version()
+        try:
+            return await self._run_on(version, sql, bound, most, limit_ms, steady)
+        except duckdb.FatalException:  # an earlier statement broke the engine
+            await asyncio.to_thread(self._replace_broken, version)
+        try:
+            return await self._run_on(self.version(), sql, bound, most, limit_ms, steady)
+        except duckdb.FatalException as error:
+            raise sqlite3.OperationalError(str(error)) from error
 
+    async def _run_on(self, version: Version, sql: str, bound: dict | list, most: int | None, limit_ms: int, steady: bool) -> Results:
         def run() -> Results:
             cursor = version.cursor(steady=steady)
             timer = threading.Timer(limit_ms / 1000, cursor.interrupt)
@@ -231,6 +250,11 @@ class StoreDatabase(Database):
                 rows = found.fetchall() if most is None else found.fetchmany(most + 1)
             except duckdb.InterruptException as error:
                 raise QueryInterrupted(error, sql, bound) from error
+            except duckdb.FatalException:
+                raise
+            except duckdb.InternalException as error:  # an assertion of DuckDB failed; after that its engine answers nothing more
+                self._replace_broken(version)
+                raise sqlite3.OperationalError(str(error)) from error
             except (duckdb.Error, ValueError, TypeError, OverflowError) as error:
                 raise sqlite3.OperationalError(str(error)) from error
             finally:

@@ -7,9 +7,11 @@ import shutil
 import threading
 import time
 
+import duckdb
 import numpy as np
 
 import deephys_sql as dp
+from deephys_sql.site.database import Version
 
 
 def published(path, number):
@@ -109,3 +111,19 @@ def test_no_request_fails_while_the_file_is_replaced(new_site, store_path, tmp_p
     assert len(answers) >= 12
     assert [answer for answer in answers if answer[0] != 200] == []
     assert len(site.rows("/store/model.json")) == replacements + 1
+
+
+def test_a_failure_inside_duckdb_ends_one_answer_at_most(new_site, store_path, monkeypatch, capsys):
+    """When an assertion of DuckDB fails, its engine answers nothing more: the store is opened again, and requests go on."""
+    site = new_site(store_path)
+    broken = site.datasette.get_database(store_path.stem).version()
+    cursor = Version.cursor
+
+    def fails(version, **options):
+        if version is broken:
+            raise duckdb.FatalException("database has been invalidated")
+        return cursor(version, **options)
+
+    monkeypatch.setattr(Version, "cursor", fails)
+    assert [len(site.rows("/store/model.json")) for _ in range(2)] == [1, 1]
+    assert capsys.readouterr().err.count("opened again") == 1
