@@ -30,7 +30,7 @@ from deephys_sql.errors import (
 from deephys_sql.names import require_name
 from deephys_sql.recording.arrays_recording import record_arrays
 from deephys_sql.recording.request import RecordingRequest
-from deephys_sql.recording.writer import RecordingWriter, score
+from deephys_sql.recording.writer import RecordingWriter, derive
 
 if TYPE_CHECKING:
     from deephys_sql.recording.models import ModelRecorder
@@ -279,7 +279,7 @@ class Store:
                 [dataset, model],
             )
             (model_id,) = self._connection.execute("select model_id from stored_model where name = ?", [model]).fetchone()
-            score(self._connection, model_id)
+            derive(self._connection, model_id)
 
     @contextlib.contextmanager
     def writing(self, request: RecordingRequest) -> Iterator[RecordingWriter]:

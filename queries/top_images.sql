@@ -28,31 +28,32 @@ select
     t.confidence,
     t.metadata
 from (
-    select
-        r.image,
-        r.value,
-        r.response,
-        p.label,
-        p.label_name,
-        p.predicted,
-        p.predicted_name,
-        p.confidence,
-        p.correct,
-        i.metadata
-    from response as r
-    join prediction as p
-        on p.model = r.model
-        and p.dataset = r.dataset
-        and p.image = r.image
-    join image as i
-        on i.dataset = r.dataset
-        and i.image = r.image
-    where r.model = $model
-        and r.layer = $layer
-        and r.neuron = $neuron
-        and r.dataset = $dataset
-        and r.value > 0
+    select *
+    from (
+        select
+            r.image,
+            r.value,
+            r.response,
+            p.label,
+            p.label_name,
+            p.predicted,
+            p.predicted_name,
+            p.confidence,
+            p.correct,
+            p.metadata
+        from response as r
+        join prediction as p
+            on p.model = r.model
+            and p.dataset = r.dataset
+            and p.image = r.image
+        where r.model = $model
+            and r.layer = $layer
+            and r.neuron = $neuron
+            and r.dataset = $dataset
+            and r.value > 0
+    ) as c
+    where $where
+    order by c.value desc, c.image
+    limit $k
 ) as t
-where $where
 order by rank
-limit $k

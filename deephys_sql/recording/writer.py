@@ -101,7 +101,7 @@ class RecordingWriter:
             )
         self._insert_recording()
         self._connection.execute(assets.sql("recording/delete_unused_layers.sql"), {"model_id": self._model_id})
-        score(self._connection, self._model_id)
+        derive(self._connection, self._model_id)
         self._connection.execute("commit")
         self._connection.execute("reset memory_limit")
 
@@ -410,8 +410,9 @@ Writing = Callable[[RecordingRequest], AbstractContextManager[RecordingWriter]]
 """Gives a writer for the length of a `with` block: `Store.writing`."""
 
 
-def score(connection: duckdb.DuckDBPyConnection, model_id: int) -> None:
-    """Compute what `stored_neuron_score` keeps of a model anew, against its default reference."""
+def derive(connection: duckdb.DuckDBPyConnection, model_id: int) -> None:
+    """Derive the names of recordings, and a model's scores against its default reference, anew."""
+    connection.execute(assets.sql("recording/name_recordings.sql"))
     connection.execute(assets.sql("recording/delete_scores.sql"), {"model_id": model_id})
     pairs = connection.execute(assets.sql("recording/select_score_pairs.sql"), {"model_id": model_id}).fetchall()
     for recording, reference in pairs:

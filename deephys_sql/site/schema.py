@@ -27,7 +27,6 @@ KEYS = {
     "neuron_score": ("model", "layer", "neuron", "dataset"),
     "category_response": ("model", "layer", "neuron", "dataset", "category"),
     "top_image": ("model", "layer", "neuron", "dataset", "rank"),
-    "reference_maximum": ("layer_id", "neuron"),
 }
 # One row an activation: too many to sort for every page. Without a sort they are shown in the order stored.
 LONG_KEYS = dict.fromkeys(("activation", "response", "response_by_image"), ("model", "layer", "neuron", "dataset", "image"))

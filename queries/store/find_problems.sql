@@ -54,7 +54,42 @@ counted as (
     join stored_layer as l using (layer_id)
 )
 select title || ': ' || found || ' ' || what || ' instead of ' || expected || '.'
-from counted
+from (
+    from counted
+    union all
+    select
+        title,
+        'rows of its name',
+        1,
+        (
+            select count(*)
+            from stored_named_recording as n
+            join stored_model as m
+                on m.model_id = n.model_id
+                and m.name = n.model_name
+            join stored_dataset as d
+                on d.dataset_id = n.dataset_id
+                and d.name = n.dataset_name
+            where n.recording_id = r.recording_id
+        )
+    from recording as r
+    union all
+    select
+        r.title || ', layer ' || l.name,
+        'rows of its name',
+        1,
+        (
+            select count(*)
+            from stored_named_layer as n
+            where n.recording_id = r.recording_id
+                and n.layer_id = l.layer_id
+                and n.layer_name = l.name
+                and n.neurons = l.neurons
+        )
+    from recording as r
+    join stored_recorded_layer as k using (recording_id)
+    join stored_layer as l using (layer_id)
+)
 where found != expected
 union all
 select 'rows of ' || t.what || ' belong to no recording: ' || t.count || '.'

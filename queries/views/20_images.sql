@@ -36,8 +36,8 @@ comment on column image.original_type is 'Media type of the original.';
 
 create view prediction as
 select
-    m.name as model,
-    d.name as dataset,
+    n.model_name as model,
+    n.dataset_name as dataset,
     p.image,
     i.label,
     lc.name as label_name,
@@ -46,19 +46,18 @@ select
     p.confidence,
     p.predicted = i.label as correct,
     p.top_categories,
-    p.top_probabilities
+    p.top_probabilities,
+    i.metadata
 from stored_prediction as p
-join stored_recording as r using (recording_id)
-join stored_model as m using (model_id)
-join stored_dataset as d using (dataset_id)
+join stored_named_recording as n using (recording_id)
 join stored_image as i
-    on i.dataset_id = r.dataset_id
+    on i.dataset_id = n.dataset_id
     and i.image = p.image
 join stored_category as pc
-    on pc.category_list_id = m.category_list_id
+    on pc.category_list_id = n.category_list_id
     and pc.category = p.predicted
 left join stored_category as lc
-    on lc.category_list_id = m.category_list_id
+    on lc.category_list_id = n.category_list_id
     and lc.category = i.label;
 comment on view prediction is 'What each model predicted for each image.';
 comment on column prediction.model is 'Name of the model.';
@@ -72,6 +71,7 @@ comment on column prediction.confidence is 'Probability of the predicted categor
 comment on column prediction.correct is 'Whether the prediction is the label; NULL when the label is unknown.';
 comment on column prediction.top_categories is 'The five most probable category ids, most probable first.';
 comment on column prediction.top_probabilities is 'Their probabilities, 0..1.';
+comment on column prediction.metadata is 'Free fields of the image, a JSON object.';
 
 create view confusion as
 select
@@ -125,20 +125,18 @@ with counted as (
     group by k.model, k.dataset, k.category
 )
 select
-    m.name as model,
-    d.name as dataset,
+    r.model_name as model,
+    r.dataset_name as dataset,
     c.category,
     c.name as category_name,
     cast(coalesce(n.labelled, 0) as bigint) as images,
     cast(n.both as double) / nullif(n.labelled, 0) as recall,
     cast(n.both as double) / nullif(n.predicted, 0) as precision
-from stored_recording as r
-join stored_model as m using (model_id)
-join stored_dataset as d using (dataset_id)
-join stored_category as c on c.category_list_id = m.category_list_id
+from stored_named_recording as r
+join stored_category as c on c.category_list_id = r.category_list_id
 left join counted as n
-    on n.model = m.name
-    and n.dataset = d.name
+    on n.model = r.model_name
+    and n.dataset = r.dataset_name
     and n.category = c.category;
 comment on view accuracy is 'Recall and precision of each category, over images whose label is known.';
 comment on column accuracy.model is 'Name of the model.';
@@ -151,17 +149,15 @@ comment on column accuracy.precision is 'Share of the images predicted so that h
 
 create view dataset_accuracy as
 select
-    m.name as model,
-    d.name as dataset,
+    r.model_name as model,
+    r.dataset_name as dataset,
     count(p.correct) as images,
     cast(count(*) filter (where p.correct) as double) / nullif(count(p.correct), 0) as accuracy
-from stored_recording as r
-join stored_model as m using (model_id)
-join stored_dataset as d using (dataset_id)
+from stored_named_recording as r
 left join prediction as p
-    on p.model = m.name
-    and p.dataset = d.name
-group by m.name, d.name;
+    on p.model = r.model_name
+    and p.dataset = r.dataset_name
+group by r.model_name, r.dataset_name;
 comment on view dataset_accuracy is 'Accuracy of a model on a dataset, over images whose label is known.';
 comment on column dataset_accuracy.model is 'Name of the model.';
 comment on column dataset_accuracy.dataset is 'Name of the dataset.';

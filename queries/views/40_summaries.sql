@@ -3,10 +3,10 @@
 
 create view neuron_summary as
 select
-    m.name as model,
-    l.name as layer,
+    n.model_name as model,
+    n.layer_name as layer,
     s.neuron,
-    d.name as dataset,
+    n.dataset_name as dataset,
     s.images,
     s.min,
     s.max,
@@ -20,14 +20,12 @@ select
     s.q95,
     s.q99,
     s.share_positive,
-    x.maximum = 0 as silent_in_reference
+    x.max <= 0 as silent_in_reference
 from stored_neuron_summary as s
-join stored_recording as r using (recording_id)
-join stored_layer as l using (layer_id)
-join stored_model as m on m.model_id = r.model_id
-join stored_dataset as d on d.dataset_id = r.dataset_id
-left join reference_maximum as x
-    on x.layer_id = s.layer_id
+join stored_named_layer as n using (recording_id, layer_id)
+left join stored_neuron_summary as x
+    on x.recording_id = n.reference_recording_id
+    and x.layer_id = s.layer_id
     and x.neuron = s.neuron;
 comment on view neuron_summary is 'The distribution of a neuron''s activations over a dataset.';
 comment on column neuron_summary.model is 'Name of the model.';
@@ -51,37 +49,35 @@ comment on column neuron_summary.silent_in_reference is 'Whether no image of the
 
 create view top_image as
 select
-    m.name as model,
-    l.name as layer,
+    n.model_name as model,
+    n.layer_name as layer,
     t.neuron,
-    d.name as dataset,
+    n.dataset_name as dataset,
     t.rank,
     t.image,
     t.value,
-    t.value / nullif(x.maximum, 0) as response,
+    t.value / reference_scale(x.max) as response,
     i.label,
     lc.name as label_name,
     p.predicted,
     pc.name as predicted_name
 from stored_top_image as t
-join stored_recording as r using (recording_id)
-join stored_layer as l using (layer_id)
-join stored_model as m on m.model_id = r.model_id
-join stored_dataset as d on d.dataset_id = r.dataset_id
+join stored_named_layer as n using (recording_id, layer_id)
 join stored_image as i
-    on i.dataset_id = r.dataset_id
+    on i.dataset_id = n.dataset_id
     and i.image = t.image
 join stored_prediction as p
     on p.recording_id = t.recording_id
     and p.image = t.image
 join stored_category as pc
-    on pc.category_list_id = m.category_list_id
+    on pc.category_list_id = n.category_list_id
     and pc.category = p.predicted
 left join stored_category as lc
-    on lc.category_list_id = m.category_list_id
+    on lc.category_list_id = n.category_list_id
     and lc.category = i.label
-left join reference_maximum as x
-    on x.layer_id = t.layer_id
+left join stored_neuron_summary as x
+    on x.recording_id = n.reference_recording_id
+    and x.layer_id = t.layer_id
     and x.neuron = t.neuron;
 comment on view top_image is 'The 100 images that activate a neuron most, positive activations only.';
 comment on column top_image.model is 'Name of the model.';
@@ -99,24 +95,22 @@ comment on column top_image.predicted_name is 'Name of the predicted category.';
 
 create view category_response as
 select
-    m.name as model,
-    l.name as layer,
+    n.model_name as model,
+    n.layer_name as layer,
     s.neuron,
-    d.name as dataset,
+    n.dataset_name as dataset,
     s.category,
     c.name as category_name,
     s.images,
-    s.response_sum / (s.images * nullif(x.maximum, 0)) as response
+    s.response_sum / (s.images * reference_scale(x.max)) as response
 from stored_category_response as s
-join stored_recording as r using (recording_id)
-join stored_layer as l using (layer_id)
-join stored_model as m on m.model_id = r.model_id
-join stored_dataset as d on d.dataset_id = r.dataset_id
+join stored_named_layer as n using (recording_id, layer_id)
 join stored_category as c
-    on c.category_list_id = m.category_list_id
+    on c.category_list_id = n.category_list_id
     and c.category = s.category
-left join reference_maximum as x
-    on x.layer_id = s.layer_id
+left join stored_neuron_summary as x
+    on x.recording_id = n.reference_recording_id
+    and x.layer_id = s.layer_id
     and x.neuron = s.neuron;
 comment on view category_response is 'Mean normalised response of a neuron over the images of a category; categories without images have no row.';
 comment on column category_response.model is 'Name of the model.';

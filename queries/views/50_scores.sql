@@ -94,11 +94,11 @@ comment on macro table score_rows is 'Scores of all neurons of a recording again
 
 create view neuron_score as
 select
-    m.name as model,
-    l.name as layer,
+    n.model_name as model,
+    n.layer_name as layer,
     s.neuron,
-    d.name as dataset,
-    e.name as reference,
+    n.dataset_name as dataset,
+    q.dataset_name as reference,
     s.activation_ratio,
     s.response_loss,
     s.novelty,
@@ -106,12 +106,8 @@ select
     s.reason,
     s.fewest_images
 from stored_neuron_score as s
-join stored_recording as r using (recording_id)
-join stored_recording as q on q.recording_id = s.reference_recording_id
-join stored_layer as l using (layer_id)
-join stored_model as m on m.model_id = r.model_id
-join stored_dataset as d on d.dataset_id = r.dataset_id
-join stored_dataset as e on e.dataset_id = q.dataset_id;
+join stored_named_layer as n using (recording_id, layer_id)
+join stored_named_recording as q on q.recording_id = s.reference_recording_id;
 comment on view neuron_score is 'Scores of every neuron on every dataset but the reference, against the model''s default reference.';
 comment on column neuron_score.model is 'Name of the model.';
 comment on column neuron_score.layer is 'Name of the layer.';

@@ -1,34 +1,61 @@
 -- title: Table macros
 -- Questions with arguments. From another database attach the store and `use` it first.
 
+-- Up to 100 are kept with the recording; more are chosen from the activations, and named and normalised afterwards. Of the
+-- two parts one is always empty, which the planner sees.
 create macro top_images(model, layer, neuron, dataset, k) as table
+with named as (
+    select
+        n.recording_id,
+        n.layer_id,
+        n.reference_recording_id
+    from stored_named_layer as n
+    where n.model_name = model
+        and n.layer_name = layer
+        and n.dataset_name = dataset
+),
+top as (
+    select
+        s.image,
+        s.value
+    from stored_top_image as s
+    join named using (recording_id, layer_id)
+    where s.neuron = neuron
+        and s.rank <= k
+        and k <= 100
+    union all
+    (
+        select
+            a.image,
+            a.value
+        from stored_activation as a
+        join named using (recording_id, layer_id)
+        where a.neuron = neuron
+            and k > 100
+        order by a.value desc, a.image
+        limit k
+    )
+)
 select
     row_number() over (order by t.value desc, t.image) as rank,
     t.image,
     t.value,
-    t.response,
+    t.value / reference_scale(x.max) as response,
     p.label,
     p.label_name,
     p.predicted,
     p.predicted_name
-from (
-    select
-        r.image,
-        r.value,
-        r.response
-    from response as r
-    where r.model = model
-        and r.layer = layer
-        and r.neuron = neuron
-        and r.dataset = dataset
-        and r.value > 0
-    order by r.value desc, r.image
-    limit k
-) as t
+from top as t
 join prediction as p
     on p.model = model
     and p.dataset = dataset
     and p.image = t.image
+cross join named
+left join stored_neuron_summary as x
+    on x.recording_id = named.reference_recording_id
+    and x.layer_id = named.layer_id
+    and x.neuron = neuron
+where t.value > 0
 order by rank;
 comment on macro table top_images is 'The k images of a dataset that activate a neuron most: top_images(model, layer, neuron, dataset, k). Positive activations; ties to the lower image.';
 
@@ -55,29 +82,28 @@ create macro top_neurons_of(model, layer, dataset, images, k) as table
 with recorded as (
     select
         r.recording_id,
-        l.layer_id
-    from stored_recording as r
-    join stored_model as m on m.model_id = r.model_id
-    join stored_dataset as d on d.dataset_id = r.dataset_id
-    join stored_layer as l on l.model_id = m.model_id
-    where m.name = model
-        and d.name = dataset
-        and l.name = layer
+        r.layer_id,
+        r.reference_recording_id
+    from stored_named_layer as r
+    where r.model_name = model
+        and r.dataset_name = dataset
+        and r.layer_name = layer
 ),
 neuron as (
     select
         s.neuron,
-        x.maximum as reference_maximum,
+        reference_scale(x.max) as reference_maximum,
         pow(2, 90 - floor(log2(s.max))) as scale
     from stored_neuron_summary as s
     join recorded as q
         on q.recording_id = s.recording_id
         and q.layer_id = s.layer_id
-    join reference_maximum as x
-        on x.layer_id = s.layer_id
+    join stored_neuron_summary as x
+        on x.recording_id = q.reference_recording_id
+        and x.layer_id = s.layer_id
         and x.neuron = s.neuron
     where s.max > 0
-        and x.maximum > 0
+        and x.max > 0
 ),
 piece as (
     select
@@ -147,8 +173,8 @@ select
     s.reason,
     s.fewest_images
 from score_rows(
-    (select r.recording_id from stored_recording as r join stored_model as m using (model_id) join stored_dataset as d using (dataset_id) where m.name = model and d.name = dataset),
-    (select r.recording_id from stored_recording as r join stored_model as m using (model_id) join stored_dataset as d using (dataset_id) where m.name = model and d.name = reference)
+    (select r.recording_id from stored_named_recording as r where r.model_name = model and r.dataset_name = dataset),
+    (select r.recording_id from stored_named_recording as r where r.model_name = model and r.dataset_name = reference)
 ) as s
 join stored_layer as l using (layer_id)
 where l.name = layer
