@@ -20,7 +20,7 @@ from datasette import hookimpl
 from datasette.utils import tilde_decode, tilde_encode
 
 from deephys_sql import query
-from deephys_sql.site import streaming
+from deephys_sql.site import policy, streaming
 from deephys_sql.site.database import Request, StoreDatabase, canned_queries, request
 
 # Media types that are shown, by how such a file begins. SVG is not among them: it can hold scripts.
@@ -85,6 +85,11 @@ def get_metadata(datasette):
 
 
 @hookimpl
+def prepare_jinja2_environment(env):
+    env.add_extension(policy.Nonces)
+
+
+@hookimpl(trylast=True)  # outermost, so that the policy is on what other plugins answer too
 def asgi_wrapper(datasette):
     def wrap(app):
         async def wrapped(scope, receive, send):
@@ -95,7 +100,7 @@ def asgi_wrapper(datasette):
             arguments = urllib.parse.parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
             token = request.set(Request(path, arguments))
             try:
-                return await app(scope, receive, send)
+                return await policy.guarded(app, scope, receive, send)
             finally:
                 request.reset(token)
 

@@ -1,0 +1,49 @@
+"""A served store and headless Chromium, for the tests of the site and for the pictures in README.md."""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+MISSING = "the tests in a browser need Chromium. On Debian: apt-get install chromium"
+
+
+@contextlib.contextmanager
+def served(*stores: Path):
+    """Serve stores with `deephys-sql serve` on a free port of this machine; gives the address without a slash at its end."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "deephys_sql.cli", "serve", *map(str, stores), "--port", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(300):
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(address).close()
+                break
+            if server.poll() is not None:
+                raise RuntimeError(f"`{' '.join(command)}` ended")
+            time.sleep(0.2)
+        yield address
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@contextlib.contextmanager
+def chromium():
+    """Start Debian's Chromium; gives Playwright's browser."""
+    from playwright.sync_api import sync_playwright
+
+    options = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium's sandbox refuses root, which continuous integration is
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield browser
+        browser.close()
