@@ -48,8 +48,8 @@ bench-layouts: $(VENV)/test.stamp
 bench-pages: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/pages.py --folder build/pages --size $(or $(SIZE),full)
 
-screenshots: $(VENV)/demo.stamp
-	$(BIN)/python tests/site/screenshots.py "$(STORE)" examples
+screenshots: $(VENV)/test.stamp
+	PYTHONPATH=tests $(BIN)/python tests/site/screenshots.py "$(STORE)" examples
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .hypothesis .ruff_cache

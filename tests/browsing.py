@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-MISSING = "the tests in a browser need Chromium. On Debian: apt-get install chromium"
+MISSING = "Left out: the tests in a browser, tests/site/test_browser.py. They need Chromium; on Debian: apt-get install chromium"
 
 
 @contextlib.contextmanager

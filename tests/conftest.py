@@ -2,6 +2,7 @@
 
 import itertools
 
+import browsing
 import pytest
 import study as studies
 from hypothesis import settings
@@ -12,6 +13,13 @@ import deephys_sql as dp
 settings.register_profile("deephys", max_examples=15, deadline=None, database=None, derandomize=True)
 settings.register_profile("deep", max_examples=300, deadline=None, database=None)  # pytest --hypothesis-profile=deep
 settings.load_profile("deephys")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say once, at the end, why the tests in a browser were left out."""
+    if browsing.CHROMIUM is None:
+        terminalreporter.write_sep("=", "no browser", yellow=True)
+        terminalreporter.write_line(browsing.MISSING)
 
 
 @pytest.fixture

@@ -97,24 +97,35 @@ def _tidy(svg: str, title: str, alone: bool) -> str:
     )
 
 
-async def scatter(points: Sequence[Mapping[str, Any]], *, title: str, width: int = 460, height: int = 300) -> Markup:
+async def scatter(
+    points: Sequence[Mapping[str, Any]],
+    *,
+    title: str,
+    within: tuple[float, float, float, float] | None = None,
+    width: int = 460,
+    height: int = 300,
+) -> Markup:
     """Return a scatter of spurious (across) and response loss (up); novelty is what lies above 0.
 
     points: each with neuron, spurious, response_loss, href and tip; those without a score are left out by the caller.
+    within: the part to draw, spurious from and to, response loss from and to; all points lie in it. Without it all of both.
     """
     import altair as alt
 
-    x = alt.X("spurious:Q", title="spurious →", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(tickCount=6, format=".1f"))
-    y = alt.Y(
-        "response_loss:Q", title="response loss → (above 0: novelty)", axis=alt.Axis(tickCount=6, format=".1f"), scale=alt.Scale(zero=True)
-    )
+    if within is None:
+        losses = [0, *(point["response_loss"] for point in points)]
+        margin = (max(losses) - min(losses)) / 20 or 1
+        within = (0, 1, min(losses) - margin, max(losses) + margin)
+    x = alt.X("spurious:Q", title="spurious →", scale=alt.Scale(domain=within[:2]), axis=alt.Axis(tickCount=6))
+    y = alt.Y("response_loss:Q", title="response loss → (above 0: novelty)", scale=alt.Scale(domain=within[2:]), axis=alt.Axis(tickCount=6))
     marks = (
         alt.Chart(alt.Data(name="points"))
         .mark_circle(size=70 if len(points) < 500 else 28)  # the colour is that of .chart circle in deephys.css, said once
         .encode(x=x, y=y, description="index:N")
     )
     zero = alt.Chart(alt.Data(name="zero")).mark_rule(color="var(--muted)", strokeDash=[3, 3]).encode(y="response_loss:Q")
-    spec = alt.layer(zero, marks).properties(width=width, height=height).to_dict(validate=False)
+    layers = (zero, marks) if within[2] <= 0 <= within[3] else (marks,)
+    spec = alt.layer(*layers).properties(width=width, height=height).to_dict(validate=False)
     # Vega gets numbers only: it would make addresses absolute.
     numbers = [{"index": i, "spurious": point["spurious"], "response_loss": point["response_loss"]} for i, point in enumerate(points)]
     svg = await draw(_with(spec, points=numbers, zero=[{"response_loss": 0}]), title=title)
@@ -123,7 +134,10 @@ async def scatter(points: Sequence[Mapping[str, Any]], *, title: str, width: int
         point = points[int(found[2])]
         return f'<a href="{escape(point["href"])}">{found[1]}><title>{escape(point["tip"])}</title></circle></a>'
 
-    return Markup(re.sub(r'(<circle cx="[^"]*" cy="[^"]*" r="[^"]*")[^>]*><title>(\d+)</title></circle>', linked, svg))
+    svg = re.sub(r'(<circle cx="[^"]*" cy="[^"]*" r="[^"]*")[^>]*><title>(\d+)</title></circle>', linked, svg)
+    plot = f'd="M0,0h{width}v{height}h-{width}Z"'
+    shown = " ".join(f"{value:.4g}" for value in within)
+    return Markup(svg.replace(plot, f'class="plot" data-within="{shown}" {plot}', 1))
 
 
 async def densities(rows: Iterable[Mapping[str, Any]], *, score: str, datasets: Sequence[str], title: str, width: int = 340) -> Markup:
@@ -144,7 +158,7 @@ async def densities(rows: Iterable[Mapping[str, Any]], *, score: str, datasets: 
         x = alt.X("position:Q", title=f"{score} →" if last else None, scale=alt.Scale(domain=[0, 1]), axis=axis)
         y = alt.Y("density:Q", title=None, axis=None)
         area = alt.Chart(alt.Data(name="points")).mark_area(
-            color=COLORS["other"], fillOpacity=0.22, line={"color": COLORS["other"], "strokeWidth": 1.6}, aria=False
+            color=COLORS["other"], fillOpacity=0.22, line={"color": COLORS["other"], "strokeWidth": 1.6, "aria": False}, aria=False
         )  # fmt: skip
         rule = alt.Chart(alt.Data(name="modes")).mark_rule(color=COLORS["other"], strokeWidth=1.6, aria=False)
         layers = [one.encode(x=x, y=y).transform_filter(alt.FieldEqualPredicate(field="dataset", equal=name)) for one in (area, rule)]
@@ -152,7 +166,14 @@ async def densities(rows: Iterable[Mapping[str, Any]], *, score: str, datasets: 
         heading = alt.Title(text, anchor="start", fontSize=12, color=COLORS["other"], offset=3)
         charts.append(alt.layer(*layers).properties(width=width, height=height, title=heading))
     spec = alt.vconcat(*charts, spacing=4).resolve_scale(x="shared", y="independent").to_dict(validate=False)
-    return await draw(_with(spec, points=points, modes=shown), title=title)
+    svg = await draw(_with(spec, points=points, modes=shown), title=title)
+    names = iter(datasets)
+
+    def named(found: re.Match) -> str:
+        name = next(names)
+        return f'{found[0]} class="density" data-name="{escape(name)}" data-score="{score}" data-peak="{modes[name]["density"]:.4g}"'
+
+    return Markup(re.sub(r'fill-opacity="0.22"', named, svg))
 
 
 async def histograms(rows: Iterable[Mapping[str, Any]], *, datasets: Sequence[tuple[str, str, int]], title: str) -> Markup:

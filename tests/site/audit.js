@@ -38,6 +38,7 @@
   const measure = (element, style, text) => {
     let opacity = 1;
     for (let at = element; at; at = at.parentElement) opacity *= Number(getComputedStyle(at).opacity);
+    if (opacity === 0) return;
     const below = behind(element);
     const [r, g, b, a] = rgba(element.namespaceURI.endsWith("svg") ? style.fill : style.color);
     const ratio = contrast(over([r, g, b, a * opacity], below), below);

@@ -8,7 +8,7 @@ It serves the store on a free port of this machine, and writes `site-home.png` a
 import sys
 from pathlib import Path
 
-from browsing import CHROMIUM, MISSING, chromium, served
+from browsing import CHROMIUM, chromium, served
 
 PAGES = {"home": ("home", 1000, 1180), "neuron": ("model/colored_mnist/layer/linear1/neuron/22?k=10", 1000, 900)}
 
@@ -25,5 +25,5 @@ def take(store: Path, folder: Path) -> None:
 
 if __name__ == "__main__":
     if CHROMIUM is None:
-        sys.exit(MISSING)
+        sys.exit("The pictures need Chromium. On Debian: apt-get install chromium")
     take(Path(sys.argv[1]), Path(sys.argv[2]))

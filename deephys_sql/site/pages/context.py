@@ -278,6 +278,10 @@ class Page:
     def search_url(self, **changes) -> str:
         return self.address("search", **{"model": self.model, **changes})
 
+    def random_url(self, what: str) -> str:
+        """Return the address of a random `neuron` or `mistake`."""
+        return self.address("random", what, model=self.model)
+
     def picture_url(self, dataset: str, image: int) -> str:
         """Return the address of a thumbnail, which changes when the store does, so that browsers may keep it."""
         return f"{self.base}/picture/{tilde_encode(dataset)}/{image}?version={self.mark()}"

@@ -6,6 +6,7 @@ import json
 from datasette.utils import tilde_decode
 from datasette.utils.asgi import Response
 
+from deephys_sql import assets
 from deephys_sql.site.pages import html, sets
 from deephys_sql.site.pages.context import PageError, page
 
@@ -21,10 +22,11 @@ async def image(page):
     others = [name for name, one in page.recordings.items() if name != dataset and number < one.images]
     lead = page.choice_of("lead", [dataset, *others], dataset)
     k = page.number_of("k", NEURONS, 1, 100)
-    records, top_predictions, neurons = await asyncio.gather(
+    records, top_predictions, neurons, mistakes = await asyncio.gather(
         page.query("image_record", dataset=dataset, image=number),
         page.query("top_predictions_of_image", dataset=dataset, image=number),
         page.query("neurons_of_image", dataset=dataset, image=number, lead=None if lead == dataset else lead, k=k),
+        page.rows(assets.sql("site/mistakes_beside.sql"), {"model": page.model, "dataset": dataset, "image": number}),
     )
     if not records:
         raise PageError(404, f"Image {number} of “{dataset}” has no prediction by {page.model}.", "", [(page.matrix_url(dataset), dataset)])
@@ -36,6 +38,7 @@ async def image(page):
         "image.html",
         record=record,
         wrong=html.is_wrong(record),
+        mistakes={row["kind"]: row for row in mistakes if row["images"]},
         top_predictions=top_predictions,
         neurons=neurons,
         most=max((row["response"] for row in neurons), default=1),

@@ -2,12 +2,13 @@
 
 import asyncio
 import functools
+import re
 from collections.abc import Iterable
 
 from deephys_sql import assets
 from deephys_sql.site import charts
 from deephys_sql.site.pages import html
-from deephys_sql.site.pages.context import Page, page
+from deephys_sql.site.pages.context import Page, PageError, page
 
 SORTS = ("spurious", "novelty", "response_loss", "activation_ratio", "share_positive", "max", "neuron")
 ORDERS = ("descending", "ascending")
@@ -31,20 +32,22 @@ async def layer(page: Page):
     low, high = page.decimal_of("min"), page.decimal_of("max")
     state = page.choice_of("state", tuple(STATES), "")
     category = page.number_of("category", None, 0, 2**31 - 1)
+    within = within_of(page)
     everything = await neurons_of(page, page.dataset)
-    found = ranked([row for row in everything if _passes(row, sort, low, high, state, category)], sort, order)
+    passing = [row for row in everything if _passes(row, sort, low, high, state, category) and _lies(row, within)]
+    found = ranked(passing, sort, order)
     pages = max(1, -(-len(found) // ROWS))
     number = page.number_of("page", 1, 1, 1_000_000)
     shown = found[(number - 1) * ROWS : number * ROWS]
     (strips, pictures), scatter, densities = await asyncio.gather(
         strips_of(page, [row["neuron"] for row in shown], [page.reference, page.dataset]),
-        _scatter(page, everything),
+        _scatter(page, [row for row in everything if _lies(row, within)], within),
         _densities(page),
     )
     return await page.render(
         "layer.html",
         neurons=everything, found=found, shown=shown, strips=strips, pictures=pictures, scatter=scatter, densities=densities,
-        sort=sort, order=order, low=low, high=high, state=state, category=category, number=number, pages=pages,
+        sort=sort, order=order, low=low, high=high, state=state, category=category, within=within, number=number, pages=pages,
         sorts=SORTS, states=STATES, rows_a_page=ROWS, most=max((row["max"] for row in everything), default=0),
         ranking=query_name(page),
     )  # fmt: skip
@@ -70,6 +73,27 @@ def ranked(rows: Iterable, sort: str, order: str) -> list:
     """Return rows by a column, those without a value last, ties to the lower neuron."""
     sign = -1 if order == "descending" else 1
     return sorted(rows, key=lambda row: (row[sort] is None, sign * (row[sort] or 0), row["neuron"]))
+
+
+def within_of(page: Page) -> tuple[float, float, float, float] | None:
+    """Return the part of the scatter that is shown: spurious from and to, response loss from and to; None for all of it."""
+    text = page.args.get("within")
+    if not text:
+        return None
+    found = re.fullmatch(",".join([r"(-?[0-9]{1,6}(?:\.[0-9]{1,6})?)"] * 4), text)
+    left, right, low, high = map(float, found.groups()) if found else (0, 0, 0, 0)
+    if not (left < right and low < high):
+        message = "It is spurious from and to, then response loss from and to, such as 0.5,1,0,0.3."
+        raise PageError(400, f"within can't be “{text}”.", message, [(page.here(within=None), "This page without it")])
+    return left, right, low, high
+
+
+def _lies(row, within: tuple[float, float, float, float] | None) -> bool:
+    if within is None:
+        return True
+    if row["spurious"] is None or row["response_loss"] is None:
+        return False
+    return within[0] <= row["spurious"] <= within[1] and within[2] <= row["response_loss"] <= within[3]
 
 
 def _passes(row, sort: str, low: float | None, high: float | None, state: str, category: int | None) -> bool:
@@ -98,12 +122,12 @@ async def strips_of(page: Page, neurons: list[int], datasets: list[str], *, k: i
     return strips, await page.pictures((row["dataset"], row["image"]) for row in rows)
 
 
-async def _scatter(page: Page, neurons: list):
-    key = ("scatter", page.database.name, page.mark(), page.reference, page.dataset, page.neuron_url(0))
-    return await charts.kept(key, lambda: _draw_scatter(page, neurons))
+async def _scatter(page: Page, neurons: list, within):
+    key = ("scatter", page.database.name, page.mark(), page.reference, page.dataset, page.neuron_url(0), within)
+    return await charts.kept(key, lambda: _draw_scatter(page, neurons, within))
 
 
-async def _draw_scatter(page: Page, neurons: list):
+async def _draw_scatter(page: Page, neurons: list, within):
     few = len(neurons) <= 500  # more points say less, or the page becomes heavy
     points = [
         {
@@ -122,7 +146,8 @@ async def _draw_scatter(page: Page, neurons: list):
     ]
     if not points:
         return None
-    return await charts.scatter(points, title=f"Spurious and response loss of the neurons of {page.layer} on {page.dataset}")
+    title = f"Spurious and response loss of the neurons of {page.layer} on {page.dataset}"
+    return await charts.scatter(points, title=title, within=within)
 
 
 async def _densities(page: Page) -> dict[str, object]:
