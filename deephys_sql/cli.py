@@ -160,6 +160,33 @@ def export() -> None:
 
 
 @main.command()
+@click.argument("store", type=STORE)
+@click.argument("source")
+@click.option("--query", help="SQL for a database that isn't MLflow's: a row a run.")
+@click.option("--experiment", help="Only the runs of this experiment of MLflow's.")
+@click.option("--model", default="model", show_default=True, help="Parameter, tag or column that names the model in the store.")
+@click.option("--checkpoint", default="checkpoint", show_default=True, help="That which names its weights: a path or their SHA-256.")
+@click.option("--run", help="Column that tells runs apart.")
+@click.option("--metric", "metrics", multiple=True, metavar="PATTERN", help="Columns that are metrics, such as 'val/*'; may be repeated.")
+@click.option("--tag", "tags", multiple=True, metavar="PATTERN", help="Columns that are tags; may be repeated.")
+@click.option("--prefix", default="", help="Is put before the ids of runs.")
+@click.option("--name", help="What the source is called, if not as it is.")
+def experiments(store: Path, source: str, **options) -> None:
+    """Import runs with parameters, metrics and tags from MLflow's database, any SQL, W&B's exports, CSV or Hydra's folders.
+
+    \b
+    Example:
+      deephys-sql experiments study.duckdb sqlite:///mlflow.db
+      deephys-sql experiments study.duckdb postgresql://me@host/mlflow --experiment resnets
+      deephys-sql experiments study.duckdb runs.csv --metric accuracy --metric 'val/*'
+      deephys-sql experiments study.duckdb sqlite:///lab.db --query "select id as run, lr, acc as \"metrics.acc\" from runs"
+      deephys-sql experiments study.duckdb multirun/
+    """
+    with dp.open(store) as opened:
+        click.echo(opened.add_experiments(source, **options))
+
+
+@main.command()
 @click.argument("stores", type=STORE, nargs=-1, required=True)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 lets other machines in.")
 @click.option("--port", default=8001, show_default=True, help="Port to listen on; 0 takes a free one.")

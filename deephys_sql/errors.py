@@ -65,5 +65,9 @@ class QueryError(DeephysError):
     """SQL that DuckDB refused, or a parameter of the wrong type."""
 
 
+class SourceError(DeephysError):
+    """A database or file that runs are imported from is not there, or can't be read."""
+
+
 class MissingExtraError(DeephysError, ImportError):
     """An optional package is needed; the message names the extra to install."""

@@ -14,6 +14,8 @@ import duckdb
 from deephys_sql import assets
 from deephys_sql.errors import NotAStoreError, StoreVersionError
 
+WIDE = "experiments/define_wide.sql"
+
 
 @dataclass(frozen=True)
 class Migration:
@@ -76,7 +78,7 @@ def apply(connection: duckdb.DuckDBPyConnection, migrations: list[Migration]) ->
 def refresh_views(connection: duckdb.DuckDBPyConnection) -> None:
     """Define every view and macro of `queries/views/` anew, unless the store's are these already."""
     texts = [f.read_text(encoding="utf-8") for f in sorted((assets.folder("queries") / "views").glob("*.sql"))]
-    checksum = hashlib.sha256("\0".join(texts).encode()).hexdigest()
+    checksum = hashlib.sha256("\0".join([*texts, assets.sql(WIDE)]).encode()).hexdigest()
     stored = connection.execute("select checksum, drop_statement from stored_views").fetchall()
     if {row[0] for row in stored} == {checksum}:
         return
@@ -86,9 +88,16 @@ def refresh_views(connection: duckdb.DuckDBPyConnection) -> None:
         of_users = _drop_statements(connection)
         for text in texts:
             connection.execute(text)
+        define_wide(connection)
         connection.execute("delete from stored_views")
         for statement in sorted(_drop_statements(connection) - of_users):
             connection.execute("insert into stored_views values (?, ?)", [checksum, statement])
+
+
+def define_wide(connection: duckdb.DuckDBPyConnection) -> None:
+    """Define the view experiment_wide anew: its columns are the parameters, metrics and tags that there are."""
+    for (statement,) in connection.execute(assets.sql(WIDE)).fetchall():
+        connection.execute(statement)
 
 
 class transaction:

@@ -33,6 +33,7 @@ from deephys_sql.recording.request import RecordingRequest
 from deephys_sql.recording.writer import RecordingWriter, derive
 
 if TYPE_CHECKING:
+    from deephys_sql.experiments.importing import ImportedRuns
     from deephys_sql.recording.models import ModelRecorder
 
 NO_ROOM = re.compile(r"No space left|File too large|[Qq]uota exceeded|not enough (disk )?space")
@@ -280,6 +281,56 @@ class Store:
             )
             (model_id,) = self._connection.execute("select model_id from stored_model where name = ?", [model]).fetchone()
             derive(self._connection, model_id)
+
+    # What is known from elsewhere.
+
+    def add_experiments(
+        self,
+        source: str | os.PathLike,
+        *,
+        query: str | None = None,
+        experiment: str | None = None,
+        model: str = "model",
+        checkpoint: str = "checkpoint",
+        run: str | None = None,
+        metrics: Sequence[str] = (),
+        tags: Sequence[str] = (),
+        prefix: str = "",
+        name: str | None = None,
+        progress: bool = True,
+    ) -> "ImportedRuns":
+        """Import runs with their parameters, metrics and tags; those that are stored already are brought up to date.
+
+        >>> import deephys_sql as dp, pathlib, tempfile
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> _ = (folder / "runs.csv").write_text("\\n".join(["run,lr,accuracy", "a,0.1,0.91", "b,0.01,0.94"]))
+        >>> store = dp.open(folder / "study.duckdb")
+        >>> store.add_experiments(folder / "runs.csv", metrics=["accuracy"], progress=False).added
+        2
+        >>> store.sql("select run, param_lr, metric_accuracy from experiment_wide order by run").fetchall()
+        [('a', 0.1, 0.91), ('b', 0.01, 0.94)]
+
+        source: the SQLAlchemy URL of an MLflow tracking database (`sqlite:///mlflow.db`, `postgresql://user@host/mlflow`), a
+            CSV, JSON lines or Parquet file with a row a run or a row a step (W&B's exports), or a folder of Hydra's runs.
+        query: SQL for any other database at a URL, a row a run. experiment: only this experiment of MLflow's.
+        model, checkpoint: the parameter, tag or column that names the model in this store, and that which names its weights: the
+            path of a file, or their SHA-256. A run belongs to the model that it names, else to that with its weights, else to
+            that called as the checkpoint's file, the run or its id. Runs that belong to none are kept, and reported.
+        run, metrics, tags: for tables, the column that tells runs apart, and names or patterns (`val/*`) of the columns that are
+            metrics and tags; see `deephys_sql.experiments.tables`.
+        prefix: is put before the ids of runs. name: what the source is called, if not as it is.
+
+        Nothing is written when anything is raised: `SourceError` for what can't be read, `InvalidInputError` for values that can't
+        be right or runs that are there twice, `MissingExtraError` without the database's driver.
+        """
+        from deephys_sql.experiments.importing import items_of, take  # SQLAlchemy takes time to load
+        from deephys_sql.experiments.tables import Columns
+
+        self._require_writable("add experiments")
+        columns = Columns(run, tuple(metrics), tuple(tags))
+        named, items = items_of(source, query=query, experiment=experiment, columns=columns)
+        with _failures_explained(self.path):
+            return take(self._connection, items, source=name or named, model=model, checkpoint=checkpoint, prefix=prefix, progress=progress)
 
     @contextlib.contextmanager
     def writing(self, request: RecordingRequest) -> Iterator[RecordingWriter]:

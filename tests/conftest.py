@@ -37,9 +37,11 @@ def study():
 
 @pytest.fixture(scope="session")
 def recorded(study, tmp_path_factory):
-    """A store that holds `study` as model `net`; only read from it."""
-    with dp.open(tmp_path_factory.mktemp("recorded") / "study.duckdb") as opened:
+    """A store that holds `study` as model `net`, and a run of it; only read from it."""
+    folder = tmp_path_factory.mktemp("recorded")
+    with dp.open(folder / "study.duckdb") as opened:
         study.record(opened)
+        studies.add_runs(opened, folder)
         yield opened
 
 

@@ -59,6 +59,13 @@ def record(store, model, dataset, part, categories, **options):
     )
 
 
+def add_runs(store, folder, model="net"):
+    """Add two steps of a run of the model, and a run of no model."""
+    rows = [f"r1,{model},0.001,3,first,1,0.25", f"r1,{model},0.001,3,first,2,0.5", "r2,,0.1,3,second,1,0.125"]
+    (folder / "runs.csv").write_text("\n".join(["run,params.model,params.weight_decay,params.epoch,tags.note,step,accuracy", *rows]))
+    store.add_experiments(folder / "runs.csv", progress=False)
+
+
 def random_study(seed=0, images=(60, 45, 130), categories=6):
     """Three datasets, two layers of 8 and 20 neurons; values are multiples of 1/8, so that many are equal.
 

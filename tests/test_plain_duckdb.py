@@ -6,6 +6,7 @@ import sys
 
 import duckdb
 import pytest
+import study as studies
 
 VIEWS = [
     "activation",
@@ -64,6 +65,7 @@ def closed(study, tmp_path_factory):
     path = tmp_path_factory.mktemp("plain") / "study.duckdb"
     with dp.open(path) as store:
         study.record(store)
+        studies.add_runs(store, path.parent)
         views = [row[0] for row in store.sql("select view_name from duckdb_views() where not internal order by 1").fetchall()]
         assert set(VIEWS) <= set(views)
         macros = [f"select * from {macro}" for macro in MACROS]

@@ -196,8 +196,13 @@ def nonlinearity_of(module: nn.Module) -> str | None:
 
 def weights_checksum(model: nn.Module) -> str:
     """Return the SHA-256 over names, types, shapes and bytes of what `state_dict` holds: parameters and kept buffers."""
+    return state_checksum(model.state_dict())
+
+
+def state_checksum(state: Mapping[str, Any]) -> str:
+    """Return the same of a state that was saved."""
     checksum = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted(state.items()):
         if isinstance(tensor, torch.Tensor):
             checksum.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             checksum.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)

@@ -1,0 +1,20 @@
+-- Replace what is stored of the runs that came in.
+delete from stored_experiment where run in (select run from incoming_experiment);
+delete from stored_experiment_param where run in (select run from incoming_experiment);
+delete from stored_experiment_metric where run in (select run from incoming_experiment);
+delete from stored_experiment_tag where run in (select run from incoming_experiment);
+insert into stored_experiment
+select
+    * exclude (number),
+    now() at time zone 'UTC'
+from incoming_experiment
+order by number;
+insert into stored_experiment_param
+from incoming_param
+order by run, name;
+insert into stored_experiment_metric
+from incoming_metric
+order by run, name, step;
+insert into stored_experiment_tag
+from incoming_tag
+order by run, name;

@@ -1,0 +1,130 @@
+-- title: Runs of experiments
+-- Runs with their parameters, metrics and tags, each beside the model of this store that it made or tested.
+-- The view experiment_wide, a column a parameter, metric and tag, is defined by queries/experiments/define_wide.sql.
+
+create view experiment as
+with candidate as (
+    select
+        e.run,
+        m.name as model,
+        1 as place,
+        'model' as matched_by
+    from stored_experiment as e
+    join stored_model as m on m.name = e.model_name
+    union all
+    select
+        e.run,
+        m.name,
+        2,
+        'weights'
+    from stored_experiment as e
+    join stored_recording as r on r.weights_checksum = e.weights_checksum
+    join stored_model as m on m.model_id = r.model_id
+    union all
+    select
+        e.run,
+        m.name,
+        3,
+        'checkpoint'
+    from stored_experiment as e
+    join stored_model as m
+        on m.name in (e.checkpoint, parse_filename(e.checkpoint, false, 'both_slash'), parse_filename(e.checkpoint, true, 'both_slash'))
+    union all
+    select
+        e.run,
+        m.name,
+        4,
+        'name'
+    from stored_experiment as e
+    join stored_model as m on m.name = e.name
+    union all
+    select
+        e.run,
+        m.name,
+        5,
+        'run'
+    from stored_experiment as e
+    join stored_model as m on m.name = e.run
+),
+matched as (
+    select
+        c.run,
+        min_by(c.model, (c.place, c.model)) as model,
+        min_by(c.matched_by, (c.place, c.model)) as matched_by
+    from candidate as c
+    group by c.run
+)
+select
+    e.run,
+    m.model,
+    e.name,
+    e.study,
+    e.status,
+    e.started,
+    e.ended,
+    m.matched_by,
+    e.checkpoint,
+    e.source,
+    e.imported_at
+from stored_experiment as e
+left join matched as m on m.run = e.run;
+comment on view experiment is 'One row a run: one training or evaluation that somebody tracked, and the model of this store that it belongs to.';
+comment on column experiment.run is 'Id of the run; unique in the store.';
+comment on column experiment.model is 'Name of the model of this store; NULL when none matches.';
+comment on column experiment.name is 'Name of the run.';
+comment on column experiment.study is 'What the run is one of: MLflow''s experiment, a project, a sweep.';
+comment on column experiment.status is 'As the source says it, such as FINISHED.';
+comment on column experiment.started is 'When, in UTC.';
+comment on column experiment.ended is 'When, in UTC.';
+comment on column experiment.matched_by is 'Why this model: the source names the model, its weights are those recorded, the checkpoint''s file is called so, or the run''s name or id is the model''s. The first of these that holds.';
+comment on column experiment.checkpoint is 'The path or checksum of the weights that the source names.';
+comment on column experiment.source is 'Where the run was imported from, without a password.';
+comment on column experiment.imported_at is 'When it was imported last, in UTC.';
+
+create view experiment_param as
+select
+    p.run,
+    e.model,
+    p.name,
+    p.value,
+    try_cast(p.value as double) as number
+from stored_experiment_param as p
+join experiment as e on e.run = p.run;
+comment on view experiment_param is 'What each run was started with, such as its learning rate.';
+comment on column experiment_param.run is 'Id of the run.';
+comment on column experiment_param.model is 'Name of the model that the run belongs to.';
+comment on column experiment_param.name is 'Name of the parameter; levels are joined by dots.';
+comment on column experiment_param.value is 'Its value as text.';
+comment on column experiment_param.number is 'Its value as a number; NULL when it is none.';
+
+create view experiment_metric as
+select
+    x.run,
+    e.model,
+    x.name,
+    x.step,
+    x.recorded_at,
+    x.value
+from stored_experiment_metric as x
+join experiment as e on e.run = x.run;
+comment on view experiment_metric is 'What each run measured, step by step.';
+comment on column experiment_metric.run is 'Id of the run.';
+comment on column experiment_metric.model is 'Name of the model that the run belongs to.';
+comment on column experiment_metric.name is 'Name of the metric.';
+comment on column experiment_metric.step is 'Step, such as the epoch; 0 where the source has none.';
+comment on column experiment_metric.recorded_at is 'When, in UTC; NULL where the source does not say.';
+comment on column experiment_metric.value is 'The number.';
+
+create view experiment_tag as
+select
+    t.run,
+    e.model,
+    t.name,
+    t.value
+from stored_experiment_tag as t
+join experiment as e on e.run = t.run;
+comment on view experiment_tag is 'What was noted on each run.';
+comment on column experiment_tag.run is 'Id of the run.';
+comment on column experiment_tag.model is 'Name of the model that the run belongs to.';
+comment on column experiment_tag.name is 'Name of the tag.';
+comment on column experiment_tag.value is 'Its value as text; NULL for a tag that is only there.';
