@@ -132,11 +132,12 @@ def test_mlflow_comes_in_as_it_is(tracked, store):
     assert report.matched == {ids["wd0"]: "net-a", ids["wd1"]: "wd1"}
     assert report.unmatched == {ids["broken"]: "broken", ids["elsewhere"]: "elsewhere"}
     rows = store.sql("select run, model, name, study, status, started, ended, matched_by from experiment").fetchall()
+    later, ended = STARTED + datetime.timedelta(seconds=1), STARTED + datetime.timedelta(seconds=100)
     assert {row[0]: row[1:] for row in rows} == {
-        ids["wd0"]: ("net-a", "wd0", "weight decay", "FINISHED", STARTED, STARTED + datetime.timedelta(seconds=100), "model"),
-        ids["wd1"]: ("wd1", "wd1", "weight decay", "FINISHED", STARTED + datetime.timedelta(seconds=1), STARTED + datetime.timedelta(seconds=100), "name"),
-        ids["broken"]: (None, "broken", "weight decay", "FAILED", STARTED + datetime.timedelta(seconds=2), STARTED + datetime.timedelta(seconds=100), None),
-        ids["elsewhere"]: (None, "elsewhere", "100% other's", "FINISHED", STARTED, STARTED + datetime.timedelta(seconds=100), None),
+        ids["wd0"]: ("net-a", "wd0", "weight decay", "FINISHED", STARTED, ended, "model"),
+        ids["wd1"]: ("wd1", "wd1", "weight decay", "FINISHED", later, ended, "name"),
+        ids["broken"]: (None, "broken", "weight decay", "FAILED", later + datetime.timedelta(seconds=1), ended, None),
+        ids["elsewhere"]: (None, "elsewhere", "100% other's", "FINISHED", STARTED, ended, None),
     }  # fmt: skip
     params = store.sql("select name, value, number from experiment_param where run = $run order by 1", run=ids["wd1"]).fetchall()
     assert params == [("opt izer", "sgd; drop table stored_model", None), ("weight_decay", "0.1", 0.1)]
@@ -225,8 +226,13 @@ def test_exports_of_wandb(store, tmp_path):
         ("optimizer.name", "sgd"),
     ]
     assert store.sql("select name, value from experiment_metric where run = 'x1'").fetchall() == [("acc", 0.9)]
-    assert store.sql("select name, value from experiment_tag where run = 'x1' order by 1").fetchall() == [("baseline", None), ("note", "ok")]
-    history = write(tmp_path / "history.csv", "run,_step,_timestamp,loss,phase\nh,0,1777636800,2.5,train\nh,1,1777636801,,train\nh,2,,1.5,train\n")
+    assert store.sql("select name, value from experiment_tag where run = 'x1' order by 1").fetchall() == [
+        ("baseline", None),
+        ("note", "ok"),
+    ]
+    history = write(
+        tmp_path / "history.csv", "run,_step,_timestamp,loss,phase\nh,0,1777636800,2.5,train\nh,1,1777636801,,train\nh,2,,1.5,train\n"
+    )
     store.add_experiments(history, progress=False)
     assert store.sql("select step, recorded_at, value from experiment_metric where run = 'h' order by 1").fetchall() == [
         (0, STARTED, 2.5),
@@ -246,8 +252,13 @@ def test_folders_of_hydra(store, tmp_path):
     record(store, "net-0")
     report = store.add_experiments(tmp_path / "multirun", progress=False)
     assert report.matched == {"2026-05-01/0": "net-0"} and list(report.unmatched) == ["2026-05-01/1"]
-    found = store.sql("""select study, "param_optimizer.weight_decay", param_sizes, "tag_hydra.overrides" from experiment_wide order by run""")
-    assert found.fetchall() == [("train", 0.0, "[1, 2]", "optimizer.weight_decay=0.0"), ("train", 1e-4, "[1, 2]", "optimizer.weight_decay=0.0001")]
+    found = store.sql(
+        """select study, "param_optimizer.weight_decay", param_sizes, "tag_hydra.overrides" from experiment_wide order by run"""
+    )
+    assert found.fetchall() == [
+        ("train", 0.0, "[1, 2]", "optimizer.weight_decay=0.0"),
+        ("train", 1e-4, "[1, 2]", "optimizer.weight_decay=0.0001"),
+    ]
 
 
 # Matching.
@@ -299,7 +310,7 @@ def test_a_run_finds_a_model_that_is_recorded_later(store, tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "options", "error", "says"),
     [
-        ("a.csv", "run,acc\na,high\n", {"metrics": ["acc"]}, InvalidInputError, "a.csv, line 2, column acc is 'high', and a metric is a number"),
+        ("a.csv", "run,acc\na,high\n", {"metrics": ["acc"]}, InvalidInputError, "line 2, column acc is 'high', and a metric is a number"),
         ("a.csv", "run,lr\na,1\nb,1\na,2\n", {}, InvalidInputError, "run 'a' is there more than once in a.csv, as number 1 and 3"),
         ("a.csv", "lr,acc\n1,2\n", {}, InvalidInputError, "names no run.*lr, acc"),
         ("a.csv", "run,lr\n,2\n", {}, InvalidInputError, "line 2 names no run"),
@@ -426,7 +437,10 @@ def test_the_wide_view_follows_the_imports(store, tmp_path):
     assert store.sql("select metric_loss from experiment_wide").fetchall() == [(4.0,)]
     store.add_experiments(write(tmp_path / "2.csv", "run,lr,new\nb,auto,1\n"), progress=False)
     assert "param_lr" in store.sql("from experiment_wide").columns and "param_new" in store.sql("from experiment_wide").columns
-    assert store.sql("select run, param_lr, metric_lr from experiment_wide order by 1").fetchall() == [("a", None, 0.1), ("b", "auto", None)]
+    assert store.sql("select run, param_lr, metric_lr from experiment_wide order by 1").fetchall() == [
+        ("a", None, 0.1),
+        ("b", "auto", None),
+    ]
     path = store.path
     store.close()
     with duckdb.connect(str(path)) as connection:  # an older package's views: they are defined anew, this one too
@@ -456,7 +470,8 @@ def test_worked_queries(store, tmp_path):
     record(store, "e1", "e2", "e3")
     path = write(tmp_path / "runs.csv", "run,model,study,weight_decay,epoch\n1,e1,s,0.1,1\n2,e2,s,0.1,2\n3,e3,s,0.5,3\n4,,s,9,9\n")
     store.add_experiments(path, progress=False)
-    scores = {m: np.array(store.sql("select spurious from neuron_score where model = $m and layer = 'fc' order by neuron", m=m).fetchall()) for m in ("e1", "e2", "e3")}  # fmt: skip
+    of_model = "select spurious from neuron_score where model = $model and layer = 'fc' order by neuron"
+    scores = {name: np.array(store.sql(of_model, model=name).fetchall()) for name in ("e1", "e2", "e3")}
     found = store.query("scores_by_param", layer="fc").to_dicts()
     both = np.concatenate([scores["e1"], scores["e2"]]).ravel()
     assert [(row["value"], row["models"], row["neurons"]) for row in found] == [("0.1", 2, 6), ("0.5", 1, 3)]
@@ -465,7 +480,8 @@ def test_worked_queries(store, tmp_path):
     correlation = np.corrcoef(np.concatenate([both, scores["e3"].ravel()]), [0.1] * 6 + [0.5] * 3)[0, 1]
     assert np.allclose([row["correlation"] for row in found], correlation, atol=1e-8)
     drops = store.query("checkpoints_by_drop").to_dicts()
-    assert [(row["place"], row["model"], row["run"], row["drop"]) for row in drops] == [(1, "e1", "1", 0.125), (2, "e2", "2", 0.25), (3, "e3", "3", 0.375)]  # fmt: skip
+    places = [(row["place"], row["model"], row["run"], row["drop"]) for row in drops]
+    assert places == [(1, "e1", "1", 0.125), (2, "e2", "2", 0.25), (3, "e3", "3", 0.375)]
     epochs = store.query("neuron_over_epochs", layer="fc", neuron=1).to_dicts()
     night = [row for row in epochs if row["dataset"] == "night"]
     assert [row["at"] for row in night] == [1.0, 2.0, 3.0] and night[0]["spurious_change"] is None
@@ -473,7 +489,8 @@ def test_worked_queries(store, tmp_path):
     assert np.allclose([row["spurious_change"] for row in night[1:]], np.diff([row["spurious"] for row in night]))
     assert night[1]["category_changed"] == (night[0]["category"] != night[1]["category"])
     runs = store.query("runs_of_model", model="e3").to_dicts()
-    assert [(row["kind"], row["key"], row["value"]) for row in runs] == [("param", "epoch", "3"), ("param", "model", "e3"), ("param", "weight_decay", "0.5")]  # fmt: skip
+    items = [(row["kind"], row["key"], row["value"]) for row in runs]
+    assert items == [("param", "epoch", "3"), ("param", "model", "e3"), ("param", "weight_decay", "0.5")]
 
 
 def test_command_line(tmp_path):
