@@ -1,5 +1,5 @@
--- title: Images predicted wrong, by label and prediction
--- Images of a dataset with one label, one wrong prediction, or both, the most confident first: false negatives of a category with only the label, false positives with only the prediction.
+-- title: Images predicted wrong
+-- Wrongly predicted images of a dataset, the most confident first: all of them; with a label the false negatives of that category; with a prediction its false positives; with both a confusion.
 -- parameter model: varchar, example colored_mnist - Name of the model.
 -- parameter dataset: varchar, example Permuted - Name of the dataset.
 -- parameter label: varchar, default null, example 3 - Name of the ground-truth category; without it any.

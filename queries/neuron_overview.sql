@@ -1,5 +1,5 @@
 -- title: A neuron in every dataset
--- The distribution of a neuron's activations and its scores against a reference, in every dataset that was recorded. Scores are kept for the model's default reference; for another one see layer_neurons_against.
+-- The distribution of a neuron's activations and its scores against a reference, in every dataset that was recorded. Scores are kept for the model's default reference; for another one see layer_neurons.
 -- parameter model: varchar, example colored_mnist - Name of the model.
 -- parameter layer: varchar, example linear1 - Name of the layer.
 -- parameter neuron: integer, from 0, example 7 - Number of the neuron, from 0.

@@ -1,21 +1,55 @@
 -- title: Density of a score over a layer
--- Gaussian kernel density of a score over the neurons of a layer, Scott's rule, reflected at 0 and 1 so that no mass falls outside; for every dataset. The mode is the highest point. Scores that are all equal have no density.
+-- Gaussian kernel density of a score over the neurons of a layer, Scott's rule, reflected at 0 and 1 so that no mass falls outside; for every dataset but the reference. The mode is the highest point. Scores that are all equal have no density.
 -- parameter model: varchar, example colored_mnist - Name of the model.
 -- parameter layer: varchar, example linear1 - Name of the layer.
 -- parameter score: varchar, one of spurious|novelty, default spurious, example novelty - spurious or novelty.
+-- parameter reference: varchar, default null, example Drifted - Name of the dataset that the scores are measured against; without it the model's default reference.
 -- parameter points: integer, from 2, default 201, example 11 - How many points from 0 to 1.
 -- column dataset: name of the dataset
 -- column position: place on the score's axis, 0..1
 -- column density: density there; its integral over 0..1 is 1
 -- column is_mode: whether this is the highest point, the first of equals
-with score as (
+with recorded as materialized (
+    select
+        l.layer_id,
+        d.name as dataset,
+        r.recording_id,
+        d.name = $reference as is_reference
+    from stored_model as m
+    join stored_layer as l on l.model_id = m.model_id
+    join stored_recording as r on r.model_id = m.model_id
+    join stored_dataset as d on d.dataset_id = r.dataset_id
+    where m.name = $model
+        and l.name = $layer
+        and $reference is not null
+),
+scored as (
+    select
+        s.dataset,
+        s.neuron,
+        s.novelty,
+        s.spurious
+    from neuron_score as s
+    where s.model = $model
+        and s.layer = $layer
+        and $reference is null
+    union all
+    select
+        q.dataset,
+        s.neuron,
+        s.novelty,
+        s.spurious
+    from recorded as q
+    cross join lateral (select * from score_rows(q.recording_id, (select r.recording_id from recorded as r where r.is_reference))) as s
+    where not q.is_reference
+        and s.layer_id = q.layer_id
+),
+score as (
     select
         s.dataset,
         s.neuron,
         case when $score = 'novelty' then s.novelty else s.spurious end as value
-    from neuron_score as s
-    where s.model = $model
-        and s.layer = $layer
+    from scored as s
 ),
 kernel as (
     select

@@ -1,18 +1,68 @@
 -- title: Top neurons of an image
--- The neurons of a layer that respond most to an image, positive responses only.
+-- The neurons of a layer that respond most to an image, or to the image of the same number in another dataset (the lead), with the responses of both.
 -- parameter model: varchar, example colored_mnist - Name of the model.
 -- parameter layer: varchar, example linear1 - Name of the layer.
 -- parameter dataset: varchar, example Permuted - Name of the dataset.
 -- parameter image: integer, from 0, example 0 - Number of the image, from 0.
--- parameter k: integer, from 1, default 25, example 10 - How many neurons at most.
--- column rank: 1 and on: response descending, then neuron ascending
+-- parameter lead: varchar, default null, example Arbitrary - Name of the dataset whose image gives the order; without it this image does.
+-- parameter reference: varchar, default null, example Drifted - Name of the dataset that responses are measured against; without it the model's default reference.
+-- parameter k: integer, from 1, default 12, example 10 - How many neurons at most.
+-- column rank: 1 and on: lead_response descending, then neuron ascending; positive responses only
 -- column neuron: number of the neuron
--- column response: activation divided by the largest in the reference
--- column value: activation
+-- column response: activation by the image, divided by the largest in the reference; negative activations count 0
+-- column value: activation by the image
+-- column lead_response: response to the image that gives the order
+with recorded as materialized (
+    select
+        l.layer_id,
+        d.name as dataset,
+        r.recording_id,
+        d.name = coalesce($reference, (select e.name from stored_dataset as e where e.dataset_id = m.reference_dataset_id)) as is_reference
+    from stored_model as m
+    join stored_layer as l on l.model_id = m.model_id
+    join stored_recording as r on r.model_id = m.model_id
+    join stored_dataset as d on d.dataset_id = r.dataset_id
+    where m.name = $model
+        and l.name = $layer
+),
+activation as materialized (
+    select
+        q.dataset,
+        a.piece * 16 + e.element as neuron,
+        a.values[e.element + 1] as value
+    from stored_image_activation as a
+    join recorded as q
+        on q.recording_id = a.recording_id
+        and q.layer_id = a.layer_id
+    cross join (select cast(range as integer) as element from range(16)) as e
+    where a.image = $image
+        and q.dataset in ($dataset, $lead)
+),
+ranked as (
+    select
+        a.neuron,
+        x.max,
+        a.value / cast(x.max as double) as response
+    from activation as a
+    join stored_neuron_summary as x on x.neuron = a.neuron
+    join recorded as q
+        on q.recording_id = x.recording_id
+        and q.layer_id = x.layer_id
+        and q.is_reference
+    where a.dataset = coalesce($lead, $dataset)
+        and a.value > 0
+        and x.max > 0
+    order by response desc, a.neuron
+    limit $k
+)
 select
-    rank,
-    neuron,
-    response,
-    value
-from top_neurons($model, $layer, $dataset, $image, $k)
+    row_number() over (order by l.response desc, l.neuron) as rank,
+    l.neuron,
+    greatest(a.value, 0) / cast(l.max as double) as response,
+    a.value,
+    l.response as lead_response
+from ranked as l
+join activation as a
+    on a.neuron = l.neuron
+    and a.dataset = $dataset
 order by rank

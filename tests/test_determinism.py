@@ -71,6 +71,7 @@ ARGUMENTS = {
     "lead": "shifted",
     "neurons": "[3, 4]",
     "datasets": '["shifted"]',
+    "confusions": "[[1, 4], [4, 1], [2, 3]]",
     "label": "1",
     "predicted": "4",
     "model": "net",

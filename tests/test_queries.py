@@ -22,17 +22,15 @@ ARGUMENTS = {
     "lead": "shifted",
     "neurons": "[3, 4]",
     "datasets": '["shifted"]',
+    "confusions": "[[1, 2], [2, 1]]",
 }
 # How many rows at most of each dataset, place, kind or direction, and not of all.
 K_OF_A_GROUP = {
     "examples_across_range",
-    "images_of_confusion",
-    "loss_and_gain",
-    "neuron_examples",
-    "neuron_top_images",
-    "neurons_of_category",
-    "neurons_of_mistakes",
+    "images_of_confusions",
     "top_images_of_neurons",
+    "top_neurons_of_category",
+    "top_neurons_of_confusion",
 }
 
 
@@ -157,7 +155,6 @@ def test_integers_are_read_from_text(recorded, value):
         ("ranked_neurons", {"order": "up"}),
         ("score_density", {"score": "novel"}),
         ("score_summary", {"variant": "note"}),
-        ("confusion_images", {"direction": "a"}),
         ("top_neurons_of_confusion", {"direction": "a"}),
     ],
 )

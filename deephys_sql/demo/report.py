@@ -1,5 +1,7 @@
 """The report of the demonstration: what named queries say of a model, in a page of text."""
 
+import json
+
 from deephys_sql.store import Store
 
 SHOWN = 3  # neurons of each kind
@@ -59,7 +61,7 @@ def _confusion(store: Store, model: str, layer: str, dataset: str) -> list[str]:
         return [f"{dataset}: no mistakes"]
     worst = mistakes[0]
     neurons = store.query(
-        "top_neurons_of_confusion", model=model, layer=layer, dataset=dataset, a=worst["label_name"],
+        "top_neurons_of_confusion", model=model, layer=layer, datasets=json.dumps([dataset]), a=worst["label_name"],
         b=worst["predicted_name"], direction="a_as_b", k=SHOWN,
     ).to_dicts()  # fmt: skip
     driven = ", ".join(f"{row['neuron']} ({row['response']:.2f})" for row in neurons)

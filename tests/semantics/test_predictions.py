@@ -1,5 +1,7 @@
 """SEMANTICS.md, Predictions and Sets of images."""
 
+import json
+
 import numpy as np
 import oracle
 import pytest
@@ -176,7 +178,7 @@ def test_confusion_matrix_shares(recorded, study):
 
 
 def test_confusion_sets(recorded, study):
-    """Label b predicted c, or label c predicted b, the same whichever is named first; each direction by the query."""
+    """Label b predicted c, or label c predicted b, the same whichever is named first; each by the query."""
     part, seen = study.parts["shifted"], 0
     predicted = oracle.predictions(part.logits)
     for b in range(6):
@@ -186,15 +188,10 @@ def test_confusion_sets(recorded, study):
             if b == c:
                 continue
             assert found == oracle.confusion_set(part.labels, predicted, b, c)
-            names = {"model": "net", "dataset": "shifted", "a": study.categories[b], "b": study.categories[c]}
-            for direction, images in {
-                "both": found,
-                "a_as_b": oracle.mistakes(part.labels, predicted, b, c),
-                "b_as_a": oracle.mistakes(part.labels, predicted, c, b),
-            }.items():
-                rows = recorded.query("confusion_images", **names, direction=direction, k=1000).fetchall()
-                assert sorted(row[0] for row in rows) == images
-                assert rows == sorted(rows, key=lambda row: (-row[3], row[0]))
+            names = {"model": "net", "dataset": "shifted", "label": study.categories[b], "predicted": study.categories[c]}
+            rows = recorded.query("mistaken_images", **names, k=1000).fetchall()
+            assert sorted(row[0] for row in rows) == oracle.mistakes(part.labels, predicted, b, c)
+            assert rows == sorted(rows, key=lambda row: (-row[5], row[0]))
             seen += len(found)
     assert seen
 
@@ -216,16 +213,33 @@ def test_false_negatives_and_false_positives_partition_the_mistakes(recorded, st
         assert positives == ((part.labels != c) & (part.labels != oracle.UNKNOWN) & (predicted == c)).sum()
 
 
-def test_confident_mistakes(recorded, study):
+@pytest.mark.parametrize("k", [1, 3, 1000])
+def test_first_images_of_confusions(recorded, study, k):
+    """Of each confusion asked for and each dataset the first k of its mistaken images, and how many there are in all."""
+    confusions = [(a, b) for a in range(6) for b in range(6)]
+    rows = recorded.query("images_of_confusions", model="net", confusions=json.dumps(confusions), k=k).fetchall()
+    expected = []
+    for dataset in sorted(study.parts):
+        for a, b in confusions:
+            names = {"model": "net", "dataset": dataset, "label": study.categories[a], "predicted": study.categories[b]}
+            every = recorded.query("mistaken_images", **names, k=1000).fetchall()
+            expected += [
+                (dataset, *row[1:5], rank, row[0], row[5], len(every)) for rank, row in enumerate(every[:k], start=1) if row[1] != row[3]
+            ]
+    assert rows == expected
+    assert rows
+
+
+def test_mistaken_images(recorded, study):
     """Wrong predictions, the most confident first, then image ascending; never one without a label."""
     part = study.parts["shifted"]
     predicted = oracle.predictions(part.logits)
     confidence = oracle.confidence(part.logits, "logits", predicted)
     wrong = np.flatnonzero((part.labels != oracle.UNKNOWN) & (part.labels != predicted))
-    rows = recorded.query("confident_mistakes", model="net", dataset="shifted", k=1000).fetchall()
+    rows = recorded.query("mistaken_images", model="net", dataset="shifted", k=1000).fetchall()
     assert {row[0] for row in rows} == set(wrong)
-    assert [row[3] for row in rows] == pytest.approx(sorted(confidence[wrong], reverse=True), abs=1e-12)
-    assert rows == sorted(rows, key=lambda row: (-row[3], row[0]))
+    assert [row[5] for row in rows] == pytest.approx(sorted(confidence[wrong], reverse=True), abs=1e-12)
+    assert rows == sorted(rows, key=lambda row: (-row[5], row[0]))
 
 
 def test_accuracy_drop(recorded, study):

@@ -1,5 +1,6 @@
 """SEMANTICS.md, Order and Rankings."""
 
+import json
 from fractions import Fraction
 from itertools import pairwise
 
@@ -90,7 +91,7 @@ def check_top_neurons(store, model, layer, dataset, values, reference, image, k)
         for rank, (neuron, response) in enumerate(oracle.top_neurons(values, reference, image, k), start=1)
     ]
     assert rows_of(store, text, **names) == expected
-    assert store.query("top_neurons_of_image", **names).fetchall() == expected
+    assert [row[:4] for row in store.query("top_neurons_of_image", **names).fetchall()] == expected
 
 
 def test_top_neurons_of_an_image(recorded, study):
@@ -181,7 +182,8 @@ def test_top_neurons_of_a_category(recorded, study):
         labels = study.parts[dataset].labels
         for category, name in enumerate(study.categories):
             images = np.flatnonzero(labels == category).tolist()
-            found = recorded.query("top_neurons_of_category", model="net", layer=layer, dataset=dataset, category=name, k=1000).fetchall()
+            names = {"model": "net", "layer": layer, "datasets": json.dumps([dataset]), "category": name, "k": 1000}
+            found = [row[1:] for row in recorded.query("top_neurons_of_category", **names).fetchall()]
             expected = dict(oracle.top_neurons_of(values, reference, images, 1000))
             assert {row[1] for row in found} == set(expected)
             for above, below in pairwise(found):
@@ -193,28 +195,31 @@ def test_top_neurons_of_a_category(recorded, study):
 
 @pytest.mark.parametrize("direction", ["both", "a_as_b", "b_as_a"])
 def test_top_neurons_of_a_confusion(recorded, study, direction):
-    """The confusion's images, in either direction or both, as the set."""
+    """The images of each direction asked for as the set."""
     part, seen = study.parts["shifted"], 0
     predicted = oracle.predictions(part.logits)
     for a in range(3):
         for b in range(a + 1, 6):
             sets = {"a_as_b": oracle.mistakes(part.labels, predicted, a, b), "b_as_a": oracle.mistakes(part.labels, predicted, b, a)}
-            images = sorted(sets["a_as_b"] + sets["b_as_a"]) if direction == "both" else sets[direction]
             found = recorded.query(
                 "top_neurons_of_confusion",
                 model="net",
                 layer="fc",
-                dataset="shifted",
+                datasets='["shifted"]',
                 a=study.categories[a],
                 b=study.categories[b],
                 direction=direction,
                 k=1000,
             ).fetchall()
             values, reference = part.activations["fc"], study.parts["clean"].activations["fc"]
-            expected = dict(oracle.top_neurons_of(values, reference, images, 1000))
-            assert {row[1]: pytest.approx(row[2], abs=1e-9) for row in found} == expected
-            assert {row[3] for row in found} <= {len(images)}
-            seen += len(images)
+            assert {row[0] for row in found} <= ({direction} if direction != "both" else set(sets))
+            for way in sets if direction == "both" else [direction]:
+                mine = [row for row in found if row[0] == way]
+                expected = dict(oracle.top_neurons_of(values, reference, sets[way], 1000))
+                assert {row[3]: pytest.approx(row[4], abs=1e-9) for row in mine} == expected
+                assert {row[5] for row in mine} <= {len(sets[way])}
+                assert [row[2] for row in mine] == list(range(1, len(mine) + 1))
+                seen += len(sets[way])
     assert seen
 
 
@@ -226,7 +231,10 @@ def test_examples_across_the_range(recorded, study):
             targets = {"lowest": column.min(), "near_zero": 0.0}
             targets |= {f"q{round(q * 100):02d}": np.quantile(column, q) for q in (0.05, 0.25, 0.5, 0.75, 0.95)}
             targets["highest"] = column.max()
-            rows = recorded.query("examples_across_range", model="net", layer=layer, neuron=neuron, dataset=dataset, k=4).fetchall()
+            names = {"model": "net", "layer": layer, "neuron": neuron, "datasets": json.dumps([dataset]), "k": 4}
+            relation = recorded.query("examples_across_range", **names)
+            assert relation.columns[1:6] == ["place", "position", "rank", "image", "value"]
+            rows = [(row[1], *row[3:6]) for row in relation.fetchall()]
             assert list(dict.fromkeys(row[0] for row in rows)) == list(targets)
             for place, target in targets.items():
                 mine = [row for row in rows if row[0] == place]

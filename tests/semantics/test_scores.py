@@ -93,23 +93,20 @@ def test_category_responses_of_any_study(record_new, study):
             assert close(response, expected[category][0][neuron])
 
 
-def test_category_responses_of_a_neuron_beside_the_reference(recorded, study):
-    """The query shows both sides with their counts; a side without images is NULL."""
+@pytest.mark.parametrize("against", ["clean", "shifted"])
+def test_category_responses_of_a_neuron(recorded, study, against):
+    """Mean and count of each category that has images, in every dataset asked for, measured against any reference."""
     sides = {name: study.parts[name] for name in ("clean", "shifted")}
-    reference = sides["clean"].activations["fc"]
+    reference = sides[against].activations["fc"]
     means = {n: oracle.category_responses(p.activations["fc"], p.labels, reference) for n, p in sides.items()}
     for neuron in range(20):
-        rows = recorded.query("category_responses", model="net", layer="fc", neuron=neuron, dataset="shifted").fetchall()
-        assert {row[0] for row in rows} == set(means["clean"]) | set(means["shifted"])
-        for category, name, clean_mean, shifted_mean, clean_images, shifted_images in rows:
+        names = {"model": "net", "layer": "fc", "neuron": neuron, "datasets": '["clean", "shifted"]', "reference": against}
+        rows = recorded.query("category_responses", **names).fetchall()
+        assert [row[:2] for row in rows] == [(name, category) for name in ("clean", "shifted") for category in sorted(means[name])]
+        for dataset, category, name, images, mean in rows:
             assert name == study.categories[category]
-            for mean, images, side in ((clean_mean, clean_images, "clean"), (shifted_mean, shifted_images, "shifted")):
-                if category in means[side]:
-                    assert close(mean, means[side][category][0][neuron])
-                    assert images == means[side][category][1]
-                else:
-                    assert mean is images is None
-        assert rows == sorted(rows, key=lambda row: (row[2] is None, -(row[2] or 0), row[0]))
+            assert images == means[dataset][category][1]
+            assert close(mean, means[dataset][category][0][neuron])
 
 
 def test_scores(recorded, study):
@@ -262,9 +259,9 @@ def test_scores_against_another_reference(store, study):
     assert {layer: kept_scores(store, layer=layer) for layer in before} == before
 
 
-def scores_of(study, dataset, layer):
+def scores_of(study, dataset, layer, reference="clean"):
     """The oracle's scores of a layer by name, NaN for NULL."""
-    part, clean = study.parts[dataset], study.parts["clean"]
+    part, clean = study.parts[dataset], study.parts[reference]
     rows = oracle.scores(part.activations[layer], part.labels, clean.activations[layer], clean.labels)
     return {
         "spurious": [row["spurious"] for row in rows],
@@ -316,16 +313,41 @@ def test_score_summary_names_every_null(store):
     assert row["scored"] + sum(row.get(reason, 0) for reason in reasons) == row["neurons"] == 3
 
 
-def density(store, layer, score, points=201):
-    rows = store.query("score_density", model="net", layer=layer, score=score, points=points).fetchall()
-    return [row[1:] for row in rows if row[0] == "shifted"]
+@pytest.mark.parametrize(("dataset", "reference"), [("shifted", None), ("shifted", "clean"), ("clean", "shifted")])
+@pytest.mark.parametrize("layer", ["conv", "fc"])
+def test_all_neurons_of_a_layer(recorded, study, layer, dataset, reference):
+    """Every neuron with its scores against any reference, and the category of its largest positive response on both sides."""
+    relation = recorded.query("layer_neurons", model="net", layer=layer, dataset=dataset, reference=reference)
+    rows = [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]
+    scores, reasons = scores_of(study, dataset, layer, reference or "clean")
+    base = study.parts[reference or "clean"].activations[layer]
+    means = {name: oracle.category_responses(study.parts[name].activations[layer], study.parts[name].labels, base) for name in study.parts}
+    assert [row["neuron"] for row in rows] == list(range(len(reasons)))
+    for row, reason in zip(rows, reasons, strict=True):
+        neuron = row["neuron"]
+        assert all(close(row[name], scores[name][neuron]) for name in scores)
+        assert row["reason"] == reason
+        assert row["max"] == study.parts[dataset].activations[layer][:, neuron].max()
+        for side, prefix in ((reference or "clean", "reference_"), (dataset, "")):
+            some = {category: mean[0][neuron] for category, mean in means[side].items() if mean[0][neuron] > 0}
+            best = min(some, key=lambda category: (-round(some[category], 12), category), default=None)
+            assert row[prefix + "category"] == best
+            assert row[prefix + "category_name"] == (None if best is None else study.categories[best])
+            assert row[prefix + "response"] == (None if best is None else pytest.approx(some[best], abs=1e-9))
+
+
+def density(store, layer, score, points=201, dataset="shifted", reference=None):
+    rows = store.query("score_density", model="net", layer=layer, score=score, points=points, reference=reference).fetchall()
+    assert reference not in {row[0] for row in rows}
+    return [row[1:] for row in rows if row[0] == dataset]
 
 
 @pytest.mark.parametrize("score", ["spurious", "novelty"])
-def test_density(recorded, study, score):
-    """Gaussian kernels of Scott's width, reflected at 0 and 1; the mode is the highest point."""
-    values = np.array(scores_of(study, "shifted", "fc")[0][score])
-    rows = density(recorded, "fc", score)
+@pytest.mark.parametrize(("dataset", "reference"), [("shifted", None), ("shifted", "clean"), ("clean", "shifted")])
+def test_density(recorded, study, score, dataset, reference):
+    """Gaussian kernels of Scott's width, reflected at 0 and 1, of scores against any reference; the mode is the highest point."""
+    values = np.array(scores_of(study, dataset, "fc", reference or "clean")[0][score], dtype=float)
+    rows = density(recorded, "fc", score, dataset=dataset, reference=reference)
     positions, found = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
     assert np.allclose(positions, np.linspace(0, 1, 201), rtol=0, atol=1e-12)
     assert np.allclose(found, oracle.density(values[~np.isnan(values)], positions), rtol=0, atol=1e-8)

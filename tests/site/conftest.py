@@ -15,6 +15,7 @@ from datasette.plugins import pm
 
 import deephys_sql as dp
 from deephys_sql.site import plugin
+from deephys_sql.site.serve import SETTINGS
 
 DATASETS = {"clean": 60, "Night & Fog/ö, 100%": 45}
 CATEGORIES = ["cat", "dog's", '<b>"owl"</b>', "x,y"]
@@ -53,7 +54,7 @@ class Site:
         configured = {"plugins": {"deephys-sql": {"stores": [str(store) for store in stores], **settings.pop("plugin", {})}}}
         where = "metadata" if hasattr(Datasette, "permission_allowed") else "config"
         self.loop = asyncio.new_event_loop()
-        self.datasette = Datasette([], settings=settings, **{where: configured | (metadata or {})})
+        self.datasette = Datasette([], settings=SETTINGS | settings, **{where: configured | (metadata or {})})
         self.run(self.datasette.invoke_startup())
         self.is_1 = not hasattr(Datasette, "permission_allowed")
 

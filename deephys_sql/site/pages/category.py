@@ -45,7 +45,7 @@ async def category(page):
     asked = [_asked(page, kind, number, confusions) for kind in KINDS]
     found, ranked, *images = await asyncio.gather(
         _neurons(page, at, name, asked),
-        page.query("neurons_of_category", category=name, lead=lead, k=NEURONS, keep=True),
+        page.query("top_neurons_of_category", category=name, lead=lead, k=NEURONS, keep=True),
         *(_images(page, at, name, one) for one in asked),
     )
     beside = list(dict.fromkeys([page.reference, at]))
@@ -137,8 +137,8 @@ async def _neurons(page, at: str, name: str, asked: list[_Asked]) -> dict[str, l
     found: dict[str, list] = {direction: [] for direction in KINDS.values()}
     for one in some[:1] if together else some:
         rows = await page.query(
-            "neurons_of_mistakes",
-            as_name="neurons_of_mistakes" if together else f"neurons_of_{one.kind}",
+            "top_neurons_of_confusion",
+            as_name="top_neurons_of_confusion" if together else f"neurons_of_{one.kind}",
             a=name,
             b=None if one.by is None else page.categories[one.by],
             direction="both" if together and len(some) > 1 else one.direction,

@@ -4,6 +4,7 @@ import asyncio
 
 from deephys_sql.site.pages import sets
 from deephys_sql.site.pages.context import PageError, page
+from deephys_sql.site.pages.layer import neurons_of, ranked
 
 NEURONS = 8
 LISTED = 20  # categories
@@ -19,14 +20,18 @@ async def compare(page):
         raise PageError(404, "There is nothing to compare with.", message, [(page.model_url(), f"Model {page.model}")])
     sort = page.choice_of("sort", SORTS, "drop")
     columns = [page.reference, dataset]
-    accuracy, changed, wrong = await asyncio.gather(
+    accuracy, neurons, wrong = await asyncio.gather(
         page.query("accuracy_by_category", keep=True),
-        page.query("loss_and_gain", dataset=dataset, k=NEURONS, keep=True),
+        neurons_of(page, dataset),
         page.query("mistaken_images", dataset=dataset),
     )
     categories = _by_category(accuracy, page.reference, dataset, sort)
     skip, pager = sets.pager(page, "page", len(categories), LISTED)
-    tops = await sets.top_images(page, sets.neurons_of(changed), columns, k=sets.FEWER_PICTURES)
+    changed = {
+        "loss": [row for row in ranked(neurons, "response_loss", "descending") if (row["response_loss"] or 0) > 0][:NEURONS],
+        "gain": [row for row in ranked(neurons, "response_loss", "ascending") if (row["response_loss"] or 0) < 0][:NEURONS],
+    }
+    tops = await sets.top_images(page, sets.neurons_of(row for rows in changed.values() for row in rows), columns, k=sets.FEWER_PICTURES)
     pictures = await page.pictures([*((dataset, row["image"]) for row in wrong), *sets.wanted(tops)])
     return await page.render(
         "compare.html",
@@ -36,7 +41,7 @@ async def compare(page):
         pager=pager,
         sort=sort,
         sorts=SORTS,
-        kinds=[(kind, [row for row in changed if row["kind"] == kind]) for kind in ("loss", "gain")],
+        changed=changed,
         tops=tops,
         wrong=wrong,
         pictures=pictures,

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from deephys_sql import assets
 from deephys_sql.site.pages import html, sets
 from deephys_sql.site.pages.category import most_summed, require_category
 from deephys_sql.site.pages.context import PageError, page
@@ -44,7 +43,7 @@ async def matrix(page):
     labelled: dict[int, int] = {}
     for row in cells:
         labelled[row[0]] = labelled.get(row[0], 0) + row[4]
-    firsts = await _firsts(page, dataset, listed)
+    firsts = {pair: rows[0]["image"] for pair, rows in (await sets.images_of_confusions(page, listed, dataset, k=1)).items()}
     return await page.render(
         "matrix.html",
         dataset=dataset,
@@ -65,16 +64,6 @@ async def matrix(page):
         pager=pager,
         most=listed[0]["images"] if listed else 1,
     )
-
-
-async def _firsts(page, dataset: str, listed: list) -> dict[tuple[int, int], int]:
-    """Return the first image of each pair listed."""
-    if not listed:
-        return {}
-    pairs = {"labels": [row[0] for row in listed], "predictions": [row[2] for row in listed]}
-    values = {"model": page.model, "dataset": dataset, **pairs, "k": 1}
-    rows = await page.rows(assets.sql("site/images_of_confusions.sql"), values)
-    return {(row["label"], row["predicted"]): row["image"] for row in rows}
 
 
 def shade(share: float | None) -> int:
@@ -150,21 +139,21 @@ async def confusion(page):
     datasets = sets.as_json(columns)
 
     images, accuracy, ranked = await asyncio.gather(
-        page.query("images_of_confusion", a=names[0], b=names[1], datasets=datasets, k=PICTURES),
+        page.query("images_of_confusions", confusions=sets.as_json([(a, b), (b, a)]), datasets=datasets, k=PICTURES),
         page.query("accuracy_by_category", keep=True),
-        page.query("neurons_of_mistakes", a=names[0], b=names[1], datasets=datasets, lead=lead, most=most_summed(page), k=NEURONS),
+        page.query("top_neurons_of_confusion", a=names[0], b=names[1], datasets=datasets, lead=lead, most=most_summed(page), k=NEURONS),
     )
     tops = await sets.top_images(page, sets.neurons_of(ranked), columns)
     labelled = {(row["dataset"], row["category"]): row["images"] for row in accuracy}
     directions = []
     for direction, label, predicted in (("a_as_b", a, b), ("b_as_a", b, a)):
-        of = {name: [row for row in images if row["dataset"] == name and row["direction"] == direction] for name in columns}
+        of = {name: [row for row in images if row["dataset"] == name and row["label"] == label] for name in columns}
         directions.append(
             {
                 "direction": direction,
                 "label": label,
                 "predicted": predicted,
-                "images": {name: [_as_card(page, row, label, predicted) for row in rows] for name, rows in of.items()},
+                "images": of,
                 "totals": {name: rows[0]["images"] if rows else 0 for name, rows in of.items()},
                 "labelled": {name: labelled.get((name, label), 0) for name in columns},
                 "neurons": sets.table([row for row in ranked if row["direction"] == direction], columns, lead, tops),
@@ -197,8 +186,3 @@ async def _all_images(page, a, b, names, at):
         pager=pager,
         pictures=pictures,
     )
-
-
-def _as_card(page, row, label: int, predicted: int) -> dict:
-    names = {"label": label, "label_name": page.categories[label], "predicted": predicted, "predicted_name": page.categories[predicted]}
-    return {**names, "image": row["image"], "confidence": row["confidence"]}

@@ -143,6 +143,11 @@ class Page:
         self.neurons = layers[self.layer] if self.layer else 0
         self.categories = names.categories[self.model]
 
+    @property
+    def against(self) -> str | None:
+        """The reference as queries take it: None for the model's default, whose scores are kept."""
+        return None if self.reference == self.default_reference else self.reference
+
     # Checks of what the address says.
 
     def require(self, what: str, name: Any, known: Iterable[Any], address) -> None:
@@ -303,14 +308,13 @@ class Page:
     async def query(self, name: str, *, keep: bool = False, **values: Any) -> list:
         """Run the named query, `queries/<name>.sql`, and return its rows.
 
-        `model`, `layer`, `reference`, `dataset` and `k` are those of the page unless given; "" takes the query's default.
-        What ran is in `page.ran[name]`
-        (under `as_name` if given) for the block's SQL.
+        `model`, `layer`, `reference`, `dataset` and `k` are those of the page unless given; None or "" takes the query's default.
+        What ran is in `page.ran[name]`, or `page.ran[as_name]`, for the block's SQL.
         keep: keep the rows as long as the store's file is the same; for what pages ask again and again.
         """
         as_name = values.pop("as_name", name)
         known = query.available()[name]
-        own = {key: getattr(self, key, None) for key in ("model", "layer", "reference", "dataset", "k")}
+        own = {key: getattr(self, key, None) for key in ("model", "layer", "dataset", "k")} | {"reference": self.against}
         given = {key: value for key, value in {**own, **values}.items() if key in known.parameters and value not in (None, "")}
         text, bound = known.bind(given)
         self.ran[as_name] = self._ran(known, bound)

@@ -2,9 +2,9 @@
 
 import asyncio
 
-from deephys_sql import assets
+from deephys_sql.site.pages import sets
 from deephys_sql.site.pages.context import Page, names_of, page
-from deephys_sql.site.pages.layer import neurons_of, ranked, strips_of
+from deephys_sql.site.pages.layer import neurons_of, ranked
 
 SUSPECTS = 4
 CONFUSIONS = 6
@@ -33,27 +33,16 @@ async def _model(page: Page):
         for score in ("spurious", "novelty")
     }
     mistakes = (await page.query("confusion_matrix", mistakes_only=1, keep=True))[:CONFUSIONS]
-    chosen = list(dict.fromkeys(row["neuron"] for rows in suspects.values() for row in rows))
-    (strips, pictures), (confused, confused_pictures) = await asyncio.gather(
-        strips_of(page, chosen, [page.reference, page.dataset], k=STRIP, keep=True), _images_of(page, mistakes)
+    chosen = sets.neurons_of(row for rows in suspects.values() for row in rows)
+    tops, confused = await asyncio.gather(
+        sets.top_images(page, chosen, [page.reference, page.dataset], k=STRIP, keep=True),
+        sets.images_of_confusions(page, mistakes, page.dataset, k=STRIP, keep=True),
     )
+    pictures = await page.pictures([*sets.wanted(tops), *((page.dataset, row["image"]) for rows in confused.values() for row in rows)])
     return await page.render(
         "home.html",
-        suspects=suspects, strips=strips, pictures=pictures, confusions=mistakes, confused=confused, confused_pictures=confused_pictures,
-        query="layer_neurons" if "layer_neurons" in page.ran else "layer_neurons_against",
+        suspects=suspects, tops=tops, pictures=pictures, confusions=mistakes, confused=confused,
     )  # fmt: skip
-
-
-async def _images_of(page: Page, mistakes: list):
-    if not mistakes:
-        return {}, None
-    labels, predictions = [row["label"] for row in mistakes], [row["predicted"] for row in mistakes]
-    values = {"model": page.model, "dataset": page.dataset, "labels": labels, "predictions": predictions, "k": STRIP}
-    rows = await page.rows(assets.sql("site/images_of_confusions.sql"), values, keep=True)
-    images: dict[tuple[int, int], list] = {}
-    for row in rows:
-        images.setdefault((row["label"], row["predicted"]), []).append(row)
-    return images, await page.pictures((page.dataset, row["image"]) for row in rows)
 
 
 async def stores_of(datasette, request) -> list[dict]:

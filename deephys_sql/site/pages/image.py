@@ -25,7 +25,7 @@ async def image(page):
     records, top_predictions, neurons, mistakes = await asyncio.gather(
         page.query("image_record", dataset=dataset, image=number),
         page.query("top_predictions_of_image", dataset=dataset, image=number),
-        page.query("neurons_of_image", dataset=dataset, image=number, lead=None if lead == dataset else lead, k=k),
+        page.query("top_neurons_of_image", dataset=dataset, image=number, lead=None if lead == dataset else lead, k=k),
         page.rows(assets.sql("site/mistakes_beside.sql"), {"model": page.model, "dataset": dataset, "image": number}),
     )
     if not records:

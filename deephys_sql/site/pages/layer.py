@@ -5,9 +5,8 @@ import functools
 import re
 from collections.abc import Iterable
 
-from deephys_sql import assets
 from deephys_sql.site import charts
-from deephys_sql.site.pages import html
+from deephys_sql.site.pages import html, sets
 from deephys_sql.site.pages.context import Page, PageError, page
 
 SORTS = ("spurious", "novelty", "response_loss", "activation_ratio", "share_positive", "max", "neuron")
@@ -39,17 +38,17 @@ async def layer(page: Page):
     pages = max(1, -(-len(found) // ROWS))
     number = page.number_of("page", 1, 1, 1_000_000)
     shown = found[(number - 1) * ROWS : number * ROWS]
-    (strips, pictures), scatter, densities = await asyncio.gather(
-        strips_of(page, [row["neuron"] for row in shown], [page.reference, page.dataset]),
+    tops, scatter, densities = await asyncio.gather(
+        sets.top_images(page, sets.neurons_of(shown), [page.reference, page.dataset], k=STRIP),
         _scatter(page, [row for row in everything if _lies(row, within)], within),
         _densities(page),
     )
+    pictures = await page.pictures(sets.wanted(tops))
     return await page.render(
         "layer.html",
-        neurons=everything, found=found, shown=shown, strips=strips, pictures=pictures, scatter=scatter, densities=densities,
+        neurons=everything, found=found, shown=shown, tops=tops, pictures=pictures, scatter=scatter, densities=densities,
         sort=sort, order=order, low=low, high=high, state=state, category=category, within=within, number=number, pages=pages,
-        sorts=SORTS, states=STATES, rows_a_page=ROWS, most=max((row["max"] for row in everything), default=0),
-        ranking=query_name(page),
+        sorts=SORTS, states=STATES, rows_a_page=ROWS,
     )  # fmt: skip
 
 
@@ -59,14 +58,9 @@ def order_of(page: Page) -> tuple[str, str]:
     return sort, page.choice_of("order", ORDERS, "ascending" if sort == "neuron" else "descending")
 
 
-def query_name(page: Page) -> str:
-    """Return the name of the query that gives all neurons: scores are kept for the model's default reference only."""
-    return "layer_neurons" if page.reference == page.default_reference else "layer_neurons_against"
-
-
 async def neurons_of(page: Page, dataset: str) -> list:
     """Return all neurons of the page's layer with their scores on a dataset."""
-    return await page.query(query_name(page), dataset=dataset, keep=True)
+    return await page.query("layer_neurons", dataset=dataset, keep=True)
 
 
 def ranked(rows: Iterable, sort: str, order: str) -> list:
@@ -112,16 +106,6 @@ def _passes(row, sort: str, low: float | None, high: float | None, state: str, c
     }[state]
 
 
-async def strips_of(page: Page, neurons: list[int], datasets: list[str], *, k: int = STRIP, keep: bool = False):
-    """Return the first top images of neurons, `strips[neuron, dataset]`, and their pictures."""
-    values = {"model": page.model, "layer": page.layer, "neurons": neurons, "datasets": datasets, "k": k}
-    rows = await page.rows(assets.sql("site/top_images_of_neurons.sql"), values, keep=keep) if neurons else []
-    strips: dict[tuple[int, str], list] = {}
-    for row in rows:
-        strips.setdefault((row["neuron"], row["dataset"]), []).append(row)
-    return strips, await page.pictures((row["dataset"], row["image"]) for row in rows)
-
-
 async def _scatter(page: Page, neurons: list, within):
     key = ("scatter", page.database.name, page.mark(), page.reference, page.dataset, page.neuron_url(0), within)
     return await charts.kept(key, lambda: _draw_scatter(page, neurons, within))
@@ -151,12 +135,10 @@ async def _draw_scatter(page: Page, neurons: list, within):
 
 
 async def _densities(page: Page) -> dict[str, object]:
-    if page.reference != page.default_reference:
-        return {}
     drawn = {}
     for score in ("spurious", "novelty"):
         rows = await page.query("score_density", score=score, as_name=f"score_density_{score}", keep=True)
-        key = ("densities", page.database.name, page.mark(), page.model, page.layer, score)
+        key = ("densities", page.database.name, page.mark(), page.model, page.layer, page.reference, score)
         if rows:
             drawn[score] = await charts.kept(key, functools.partial(_draw_density, page, score, rows))
     return drawn

@@ -5,6 +5,7 @@ import asyncio
 from datasette.utils.asgi import Response
 
 from deephys_sql.site import charts
+from deephys_sql.site.pages import sets
 from deephys_sql.site.pages.context import Page, page
 from deephys_sql.site.pages.layer import neurons_of, order_of, ranked
 
@@ -25,17 +26,16 @@ ADDRESS = r"/model/(?P<model>[^/]+)/layer/(?P<layer>[^/]+)/neuron/(?P<neuron>[^/
 @page(ADDRESS)
 async def neuron(page: Page):
     number = page.number("neuron", page.neurons)
-    against = None if page.reference == page.default_reference else page.reference
     overview, images, responses, beside, scores, mistakes = await asyncio.gather(
         page.query("neuron_overview", neuron=number),
-        page.query("neuron_top_images", neuron=number, reference=against or NONE),
-        page.query("neuron_category_responses", neuron=number, reference=against or NONE),
+        page.query("top_images_of_neurons", neurons=sets.as_json([number])),
+        page.query("category_responses", neuron=number),
         _beside(page, number),
-        _scores(page, number, against),
+        _scores(page, number),
         _mistakes(page),
     )
     here = {row["dataset"]: row for row in overview}
-    if against is None:
+    if page.against is None:
         scores = here
     recorded = [name for name in [page.reference, *page.datasets] if name in here]
     top = {name: [row for row in images if row["dataset"] == name] for name in recorded}
@@ -92,9 +92,6 @@ async def histogram(page: Page):
     return response
 
 
-NONE = ""  # a reference that isn't given
-
-
 def _strongest(by_category: dict, dataset: str):
     rows = [one[dataset] for one in by_category.values() if dataset in one and (one[dataset]["response"] or 0) > 0]
     return max(rows, key=lambda row: (row["response"], -row["category"]), default=None)
@@ -116,8 +113,8 @@ async def _beside(page: Page, number: int) -> tuple[int | None, int | None, tupl
     )
 
 
-async def _scores(page: Page, number: int, against: str | None) -> dict[str, object]:
-    if against is None:
+async def _scores(page: Page, number: int) -> dict[str, object]:
+    if page.against is None:
         return {}
     found = {}
     for dataset in page.datasets:
@@ -137,7 +134,7 @@ async def _mistakes(page: Page) -> dict[str, dict[tuple[int, int], object]]:
 
 
 async def _examples(page: Page, number: int) -> dict:
-    rows = await page.query("neuron_examples", neuron=number, k=3)
+    rows = await page.query("examples_across_range", neuron=number, k=3)
     datasets = [name for name in [page.reference, *page.datasets] if any(row["dataset"] == name for row in rows)]
     rows = [row for row in rows if row["dataset"] in datasets]
     return {

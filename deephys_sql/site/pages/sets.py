@@ -58,14 +58,26 @@ def neurons_of(rows: Iterable) -> set[int]:
     return {row["neuron"] for row in rows}
 
 
-async def top_images(page, neurons: Iterable[int], datasets: Sequence[str], k: int | None = None) -> dict[tuple[str, int], list]:
+async def top_images(
+    page, neurons: Iterable[int], datasets: Sequence[str], k: int | None = None, *, keep: bool = False
+) -> dict[tuple[str, int], list]:
     """Return the first few top images of each neuron in each dataset."""
     k = k or (PICTURES_A_NEURON if len(datasets) <= 3 else FEWER_PICTURES)
     found: dict[tuple[str, int], list] = {}
     neurons = sorted(set(neurons))
     if neurons:
-        for row in await page.query("top_images_of_neurons", neurons=as_json(neurons), datasets=as_json(datasets), k=k):
+        for row in await page.query("top_images_of_neurons", neurons=as_json(neurons), datasets=as_json(datasets), k=k, keep=keep):
             found.setdefault((row["dataset"], row["neuron"]), []).append(row)
+    return found
+
+
+async def images_of_confusions(page, confusions: Iterable, dataset: str, k: int, *, keep: bool = False) -> dict[tuple[int, int], list]:
+    """Return the first k images of each confusion, a row with label and predicted, in a dataset."""
+    found: dict[tuple[int, int], list] = {}
+    pairs = [(row["label"], row["predicted"]) for row in confusions]
+    if pairs:
+        for row in await page.query("images_of_confusions", confusions=as_json(pairs), datasets=as_json([dataset]), k=k, keep=keep):
+            found.setdefault((row["label"], row["predicted"]), []).append(row)
     return found
 
 
