@@ -15,6 +15,7 @@ BLOCK_VALUES = 2**24  # of a block in memory: 64 MB of float32
 QUANTILE_VALUES = 2**23  # read at once for exact quantiles: 64 MB of float64
 ROW_GROUP = 122_880  # rows that DuckDB keeps and compresses together
 WIDTH = 16  # neurons in a row of stored_image_activation
+CATEGORIES = 128  # that lie together in stored_category_response
 
 
 def block_images(neurons: int) -> int:
@@ -144,15 +145,24 @@ class LayerWriter:
             dict(zip(("neuron", "rank", "image", "value"), summary.top())),
         )
         present = np.flatnonzero(summary.category_images)
-        self._insert(
-            "insert into stored_category_response select $recording_id, $layer_id, * from incoming",
-            {
-                "neuron": np.repeat(np.arange(self.neurons, dtype=np.int32), len(present)),
-                "category": np.tile(present.astype(np.int32), self.neurons),
-                "images": np.tile(summary.category_images[present].astype(np.int32), self.neurons),
-                "response_sum": summary.category_sums[present].T.ravel(),
-            },
-        )
+        responses = self._appender("insert into stored_category_response select $recording_id, $layer_id, * from incoming")
+        for chunk in np.split(present, np.searchsorted(present, np.arange(CATEGORIES, len(summary.category_images), CATEGORIES))):
+            responses.add(self._category_responses(np.repeat(np.arange(self.neurons), len(chunk)), np.tile(chunk, self.neurons)))
+        responses.flush()
+        if len(present):
+            strongest = (summary.category_sums[present] / summary.category_images[present, None]).argmax(axis=0)  # the first of equals
+            self._insert(
+                "insert into stored_strongest_category select $recording_id, $layer_id, * from incoming",
+                self._category_responses(np.arange(self.neurons), present[strongest]),
+            )
+
+    def _category_responses(self, neurons: np.ndarray, categories: np.ndarray) -> dict[str, np.ndarray]:
+        return {
+            "neuron": neurons.astype(np.int32),
+            "category": categories.astype(np.int32),
+            "images": self._summary.category_images[categories].astype(np.int32),
+            "response_sum": self._summary.category_sums[categories, neurons],
+        }
 
     def _quantiles(self) -> np.ndarray:
         """Read the written activations once more, some neurons at a time, for exact quantiles: neurons x 7."""

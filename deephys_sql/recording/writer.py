@@ -39,6 +39,7 @@ RECORDING_TABLES = (
     "stored_neuron_summary",
     "stored_top_image",
     "stored_category_response",
+    "stored_strongest_category",
     "stored_neuron_score",
     "stored_recorded_layer",
     "stored_recording",

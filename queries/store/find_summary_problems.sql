@@ -43,6 +43,15 @@ summed as (
     where i.label is not null
     group by a.recording_id, a.layer_id, a.neuron, i.label
 ),
+strongest as (
+    select
+        recording_id,
+        layer_id,
+        neuron,
+        max_by(category, (response_sum / images, -category)) as category
+    from stored_category_response
+    group by recording_id, layer_id, neuron
+),
 wrong as (
     select
         c.recording_id,
@@ -85,6 +94,18 @@ wrong as (
         and s.category = m.category
     where s.images is distinct from m.images
         or abs(s.response_sum - m.response_sum) > 1e-6 * greatest(1, m.response_sum)
+    union all
+    select
+        coalesce(m.recording_id, s.recording_id),
+        coalesce(m.layer_id, s.layer_id),
+        'the strongest categories',
+        coalesce(m.neuron, s.neuron)
+    from strongest as m
+    full join stored_strongest_category as s
+        on s.recording_id = m.recording_id
+        and s.layer_id = m.layer_id
+        and s.neuron = m.neuron
+    where s.category is distinct from m.category
 )
 select
     m.name || ' on ' || d.name || ', layer ' || l.name || ': ' || w.what || ' of ' || count(distinct w.neuron)

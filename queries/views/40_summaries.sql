@@ -121,3 +121,32 @@ comment on column category_response.category is 'Category id of the images'' lab
 comment on column category_response.category_name is 'Name of the category.';
 comment on column category_response.images is 'Number of images behind the mean.';
 comment on column category_response.response is 'Mean of max(activation, 0), divided by the largest response in the default reference; NULL when the neuron is silent there.';
+
+create view strongest_category as
+select
+    n.model_name as model,
+    n.layer_name as layer,
+    s.neuron,
+    n.dataset_name as dataset,
+    s.category,
+    c.name as category_name,
+    s.images,
+    s.response_sum / (s.images * reference_scale(x.max)) as response
+from stored_strongest_category as s
+join stored_named_layer as n using (recording_id, layer_id)
+join stored_category as c
+    on c.category_list_id = n.category_list_id
+    and c.category = s.category
+left join stored_neuron_summary as x
+    on x.recording_id = n.reference_recording_id
+    and x.layer_id = s.layer_id
+    and x.neuron = s.neuron;
+comment on view strongest_category is 'The category that a neuron responds to most in each dataset: the row of category_response with the largest response, ties to the lower category.';
+comment on column strongest_category.model is 'Name of the model.';
+comment on column strongest_category.layer is 'Name of the layer.';
+comment on column strongest_category.neuron is 'Number of the neuron, from 0.';
+comment on column strongest_category.dataset is 'Name of the dataset.';
+comment on column strongest_category.category is 'Category id.';
+comment on column strongest_category.category_name is 'Name of the category.';
+comment on column strongest_category.images is 'Number of images behind the mean.';
+comment on column strongest_category.response is 'Mean normalised response, 0 for a neuron that no labelled image activates; NULL when the neuron is silent in the reference.';

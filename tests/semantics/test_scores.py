@@ -1,5 +1,7 @@
 """SEMANTICS.md, Scores."""
 
+from fractions import Fraction
+
 import numpy as np
 import oracle
 import pytest
@@ -71,6 +73,24 @@ def test_category_responses(recorded, study):
         assert {row[:2] for row in rows} == {(n, c) for n in range(values.shape[1]) for c in expected}
         assert len(rows) == len(expected) * values.shape[1]
         for neuron, category, name, images, response in rows:
+            assert (name, images) == (study.categories[category], expected[category][1])
+            assert close(response, expected[category][0][neuron])
+
+
+def test_strongest_category(recorded, study):
+    """The category with the largest mean, ties to the lower id, with its count and response; no row without labels."""
+    for layer, dataset, values, reference in study.cells():
+        labels = study.parts[dataset].labels
+        expected = oracle.category_responses(values, labels, reference)
+        rows = recorded.sql(
+            "select neuron, category, category_name, images, response from strongest_category where layer = $l and dataset = $d",
+            l=layer,
+            d=dataset,
+        ).fetchall()
+        assert sorted(row[0] for row in rows) == (list(range(values.shape[1])) if expected else [])
+        for neuron, category, name, images, response in rows:
+            sums = {c: Fraction(float(oracle.response(values[labels == c, neuron]).sum())) / expected[c][1] for c in expected}
+            assert category == max(sums, key=lambda c: (sums[c], -c))
             assert (name, images) == (study.categories[category], expected[category][1])
             assert close(response, expected[category][0][neuron])
 
