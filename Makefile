@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STORE ?= demo.duckdb
 
-.PHONY: help demo test test-fast lint bench-layouts bench-pages screenshots clean
+.PHONY: help demo test test-fast lint bench-layouts bench-pages screenshots schema clean
 
 help:
 	@echo "make demo             train, record and report on Colored MNIST into $(STORE)  [MNIST=folder of IDX files] [STORE=file]"
@@ -15,6 +15,7 @@ help:
 	@echo "make screenshots      the pictures of the site in README.md, from $(STORE), with Debian's chromium"
 	@echo "make bench-layouts    the physical layouts that were compared (minutes, 40 GB of disk)"
 	@echo "make bench-pages      the time and weight of the site's pages at 50,000 images (a quarter of an hour, 5 GB of disk) [SIZE=small]"
+	@echo "make schema           deephys_sql/schema.py anew, after a migration or view has changed"
 	@echo "make clean            remove $(VENV) and caches"
 
 $(BIN)/python:
@@ -50,6 +51,9 @@ bench-pages: $(VENV)/test.stamp
 
 screenshots: $(VENV)/test.stamp
 	PYTHONPATH=tests $(BIN)/python tests/site/screenshots.py "$(STORE)" examples
+
+schema: $(VENV)/test.stamp
+	$(BIN)/python tests/test_schema.py
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .hypothesis .ruff_cache
