@@ -305,6 +305,19 @@ response_by_image = Table(
     comment="The same rows as response, kept in the order of images: fast for all neurons of a set of images, slow for one neuron.",
 )
 
+strongest_category = Table(
+    "strongest_category", views,
+    Column("model", String, comment="Name of the model."),
+    Column("layer", String, comment="Name of the layer."),
+    Column("neuron", Integer, comment="Number of the neuron, from 0."),
+    Column("dataset", String, comment="Name of the dataset."),
+    Column("category", Integer, comment="Category id."),
+    Column("category_name", String, comment="Name of the category."),
+    Column("images", Integer, comment="Number of images behind the mean."),
+    Column("response", Double, comment="Mean normalised response, 0 for a neuron that no labelled image activates; NULL when the neuron is silent in the reference."),
+    comment="The category that a neuron responds to most in each dataset: the row of category_response with the largest response, ties to the lower category.",
+)
+
 top_image = Table(
     "top_image", views,
     Column("model", String, comment="Name of the model."),
@@ -374,7 +387,7 @@ stored_category_response = Table(
     Column("category", Integer, nullable=False, comment="Id of the category, from 0."),
     Column("images", Integer, nullable=False, comment="Number of images of the dataset with this label."),
     Column("response_sum", Double, nullable=False, comment="Sum of max(activation, 0) over the images."),
-    comment="Sums over the images of a category of the response max(activation, 0), not normalised.",
+    comment="Sums over the images of a category of the response max(activation, 0), not normalised; in chunks of 128 categories, in a chunk neuron after neuron.",
 )
 
 stored_dataset = Table(
@@ -583,6 +596,17 @@ stored_recording = Table(
     Column("arguments", JSON, nullable=False, comment="The arguments of the call that recorded, a JSON object."),
     Column("checksum", String, nullable=False, comment="SHA-256 over predictions and the checksums of the layers."),
     comment="What one model did on one dataset, with its provenance.",
+)
+
+stored_strongest_category = Table(
+    "stored_strongest_category", tables,
+    Column("recording_id", Integer, nullable=False, comment="Id of the recording."),
+    Column("layer_id", Integer, nullable=False, comment="Id of the layer."),
+    Column("neuron", Integer, nullable=False, comment="Number of the neuron, from 0."),
+    Column("category", Integer, nullable=False, comment="Id of the category, from 0."),
+    Column("images", Integer, nullable=False, comment="Number of images of the dataset with this label."),
+    Column("response_sum", Double, nullable=False, comment="Sum of max(activation, 0) over the images."),
+    comment="The row of stored_category_response with the largest mean of each neuron, ties to the lower category; none without labels.",
 )
 
 stored_top_image = Table(
