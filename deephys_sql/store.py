@@ -373,7 +373,13 @@ class Store:
     def _require_names(self, parameters: Mapping[str, Any]) -> None:
         """Check parameters called model, layer, dataset, reference, category, a or b against what is stored."""
         model = parameters.get("model")
-        for parameter, view in (("model", "model"), ("layer", "layer"), ("dataset", "recording"), ("reference", "recording")):
+        for parameter, view in {
+            "model": "model",
+            "layer": "layer",
+            "dataset": "recording",
+            "reference": "recording",
+            "among": "recording",
+        }.items():
             if parameters.get(parameter) is not None:
                 column = "dataset" if view == "recording" else view
                 rows = self.sql(f"select distinct {column}, model from {view} order by 1").fetchall()

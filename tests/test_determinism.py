@@ -70,6 +70,7 @@ ARGUMENTS = {
     "reference": "clean",
     "lead": "shifted",
     "neurons": "[3, 4]",
+    "among": "clean",
     "datasets": '["shifted"]',
     "confusions": "[[1, 4], [4, 1], [2, 3]]",
     "label": "1",

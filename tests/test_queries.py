@@ -23,6 +23,7 @@ ARGUMENTS = {
     "neurons": "[3, 4]",
     "datasets": '["shifted"]',
     "confusions": "[[1, 2], [2, 1]]",
+    "among": "clean",
 }
 # How many rows at most of each dataset, place, kind or direction, and not of all.
 K_OF_A_GROUP = {

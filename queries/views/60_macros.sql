@@ -180,3 +180,109 @@ join stored_layer as l using (layer_id)
 where l.name = layer
 order by s.neuron;
 comment on macro table scores is 'Scores of the neurons of a layer on a dataset against any reference: scores(model, layer, dataset, reference).';
+
+-- In double precision, and rounded, so that images with the same activations tie whatever the order of the sum.
+create macro similar_images(model, layer, dataset, image, among, k) as table
+with asked as (
+    select
+        a.layer_id,
+        a.piece,
+        cast(a.values as double[16]) as vector
+    from stored_image_activation as a
+    join stored_named_layer as n using (recording_id, layer_id)
+    where n.model_name = model
+        and n.layer_name = layer
+        and n.dataset_name = dataset
+        and a.image = image
+),
+compared as (
+    select
+        a.image as number,
+        sum(array_inner_product(cast(a.values as double[16]), q.vector)) as product,
+        sum(array_inner_product(cast(a.values as double[16]), cast(a.values as double[16]))) as square,
+        sum(array_inner_product(q.vector, q.vector)) as asked_square
+    from stored_image_activation as a
+    join stored_named_layer as n using (recording_id, layer_id)
+    join asked as q
+        on q.layer_id = a.layer_id
+        and q.piece = a.piece
+    where n.model_name = model
+        and n.layer_name = layer
+        and n.dataset_name = among
+    group by a.image
+),
+nearest as (
+    select
+        c.number,
+        round(c.product / sqrt(c.square * c.asked_square), 9) as similarity
+    from compared as c
+    where c.square > 0
+        and c.asked_square > 0
+        and (c.number != image or among != dataset)
+    order by similarity desc, c.number
+    limit k
+)
+select
+    row_number() over (order by s.similarity desc, s.number) as rank,
+    s.number as image,
+    s.similarity,
+    p.label,
+    p.label_name,
+    p.predicted,
+    p.predicted_name
+from nearest as s
+join prediction as p
+    on p.model = model
+    and p.dataset = among
+    and p.image = s.number
+order by rank;
+comment on macro table similar_images is 'The k images of dataset `among` whose activations of a layer are most like those of an image of a dataset, by cosine: similar_images(model, layer, dataset, image, among, k). Not the image itself, nor images that activate nothing; rounded to 9 digits, ties to the lower image.';
+
+-- The second `in` is not needed for the answer, but skips the other neurons' rows.
+create macro similar_images_on(model, layer, dataset, image, neurons, among, k) as table
+with asked as (
+    select
+        a.layer_id,
+        a.neuron,
+        cast(a.value as double) as value
+    from stored_activation as a
+    join stored_named_layer as n using (recording_id, layer_id)
+    where n.model_name = model
+        and n.layer_name = layer
+        and n.dataset_name = dataset
+        and a.neuron in (select unnest(neurons))
+        and a.image = image
+),
+nearest as (
+    select
+        a.image as number,
+        round(sqrt(sum(pow(cast(a.value as double) - q.value, 2))), 9) as distance
+    from stored_activation as a
+    join stored_named_layer as n using (recording_id, layer_id)
+    join asked as q
+        on q.layer_id = a.layer_id
+        and q.neuron = a.neuron
+    where n.model_name = model
+        and n.layer_name = layer
+        and n.dataset_name = among
+        and a.neuron in (select unnest(neurons))
+        and (a.image != image or among != dataset)
+    group by a.image
+    order by distance, number
+    limit k
+)
+select
+    row_number() over (order by s.distance, s.number) as rank,
+    s.number as image,
+    s.distance,
+    p.label,
+    p.label_name,
+    p.predicted,
+    p.predicted_name
+from nearest as s
+join prediction as p
+    on p.model = model
+    and p.dataset = among
+    and p.image = s.number
+order by rank;
+comment on macro table similar_images_on is 'The k images of dataset `among` nearest to an image of a dataset in the activations of some neurons, by Euclidean distance: similar_images_on(model, layer, dataset, image, [neurons], among, k). Not the image itself; rounded to 9 digits, ties to the lower image.';
