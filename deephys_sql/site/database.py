@@ -27,9 +27,9 @@ from datasette.database import Database, QueryInterrupted, Results
 from datasette.tracer import trace
 from datasette.utils import tilde_decode
 
-from deephys_sql import query
 from deephys_sql.errors import DeephysError
 from deephys_sql.site import sandbox_worker, schema
+from deephys_sql.site.named_queries import bind, canned_queries
 from deephys_sql.site.sandbox import InProcess, Sandbox
 from deephys_sql.site.translation import is_unsorted_page, named_parameters, translate
 
@@ -345,43 +345,6 @@ class StoreDatabase(Database):
 
     def __repr__(self) -> str:
         return f"<StoreDatabase {self.name}>"
-
-
-# Named queries.
-
-
-def canned_queries() -> dict[str, dict]:
-    """Return the named queries as Datasette wants its canned queries.
-
-    A condition can't be bound as a parameter, so that a parameter of type predicate is fixed to its default here.
-    """
-    canned = {}
-    for name, known in query.available().items():
-        text, notes, parameters = known.statement, [], []
-        for parameter in known.parameters.values():
-            if parameter.type == "predicate":
-                text = text.replace(f"${parameter.name}", f"({parameter.default})")
-                notes.append(
-                    f"The condition {parameter.name} is fixed to {parameter.default} on this page: choose Edit SQL and write any "
-                    f"condition there, such as {parameter.example}."
-                )
-            else:
-                text = text.replace(f"${parameter.name}", f":{parameter.name}")
-                parameters.append(parameter.name)
-        canned[name] = {
-            "sql": text,
-            "title": known.title,
-            "description": " ".join([known.description, *notes]),
-            "params": parameters,
-        }
-    return canned
-
-
-def bind(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of a named query's parameters in their types; an empty field takes the default."""
-    known = query.available()[name]
-    given = {key: values[key] for key in known.parameters if key in values and values[key] != ""}
-    return known.bind(given)[1]
 
 
 # Values.

@@ -20,8 +20,9 @@ from datasette import hookimpl
 from datasette.utils import tilde_decode, tilde_encode
 
 from deephys_sql import query
-from deephys_sql.site import policy, streaming
-from deephys_sql.site.database import Request, StoreDatabase, canned_queries, request
+from deephys_sql.site import named_queries, policy, streaming
+from deephys_sql.site.database import Request, StoreDatabase, request
+from deephys_sql.site.named_queries import canned_queries
 
 # Media types that are shown, by how such a file begins. SVG is not among them: it can hold scripts.
 PICTURES = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF87a", "image/gif"), (b"GIF89a", "image/gif"))
@@ -96,7 +97,7 @@ def asgi_wrapper(datasette):
             if scope["type"] != "http":
                 return await app(scope, receive, send)
             path = (scope.get("raw_path") or scope["path"].encode()).partition(b"?")[0].decode("latin-1")
-            scope = scope | {"query_string": _with_defaults(datasette, path, scope["query_string"])}
+            scope = scope | {"query_string": await _filled_in(datasette, path, scope["query_string"])}
             arguments = urllib.parse.parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
             token = request.set(Request(path, arguments))
             try:
@@ -109,20 +110,24 @@ def asgi_wrapper(datasette):
     return wrap
 
 
-def _with_defaults(datasette, path: str, query_string: bytes) -> bytes:
-    """Fill in the defaults of a named query, so that its form shows them."""
+async def _filled_in(datasette, path: str, query_string: bytes) -> bytes:
+    """Return the query string of a named query's page with what it leaves out; any other as it is."""
     base = datasette.setting("base_url").rstrip("/")
     database, _, name = path.removeprefix(base).lstrip("/").partition("/")
-    known = query.available().get(tilde_decode(name.partition(".")[0]))
-    if known is None or not any(store.route == tilde_decode(database) for store in stores(datasette)):
+    name, _, form = name.partition(".")
+    known = query.available().get(tilde_decode(name))
+    store = next((one for one in stores(datasette) if one.route == tilde_decode(database)), None)
+    if known is None or store is None:
         return query_string
-    given = urllib.parse.parse_qs(query_string.decode("latin-1"), keep_blank_values=True)
-    missing = {
-        parameter.name: parameter.default
-        for parameter in known.parameters.values()
-        if parameter.name not in given and parameter.type != "predicate" and parameter.default not in (None, query.REQUIRED)
-    }
-    return b"&".join(part for part in (query_string, urllib.parse.urlencode(missing).encode()) if part)
+    return await named_queries.fill_in(known, store, query_string, examples=not form)  # who asks for data says of what
+
+
+@hookimpl
+def extra_template_vars(template, database, request, datasette):
+    if template is None or not template.startswith("query") or not isinstance(datasette.databases.get(database), StoreDatabase):
+        return {}
+    known = query.available().get(tilde_decode(request.path.rpartition("/")[2]))
+    return {"deephys_query": known, "deephys_required": query.REQUIRED}
 
 
 @hookimpl

@@ -19,7 +19,8 @@ from datasette.utils.asgi import BadRequest, NotFound, Response
 from deephys_sql import query
 from deephys_sql.errors import DeephysError, QueryError
 from deephys_sql.site import permissions
-from deephys_sql.site.database import StoreDatabase, bind, canned_queries
+from deephys_sql.site.database import StoreDatabase
+from deephys_sql.site.named_queries import bind, canned_queries
 from deephys_sql.site.schema import quote
 from deephys_sql.site.translation import named_parameters
 

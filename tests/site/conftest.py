@@ -14,7 +14,7 @@ from datasette.app import Datasette
 from datasette.plugins import pm
 
 import deephys_sql as dp
-from deephys_sql.site import plugin
+from deephys_sql.site import pages, plugin
 from deephys_sql.site.serve import SETTINGS
 
 DATASETS = {"clean": 60, "Night & Fog/ö, 100%": 45}
@@ -49,8 +49,9 @@ class Site:
     """Datasette on stores, asked over HTTP."""
 
     def __init__(self, *stores, metadata=None, **settings):
-        if not pm.is_registered(plugin):
-            pm.register(plugin, name="deephys-sql")
+        for module in (plugin, pages):  # an installation older than their entry points
+            if not pm.is_registered(module):
+                pm.register(module)
         configured = {"plugins": {"deephys-sql": {"stores": [str(store) for store in stores], **settings.pop("plugin", {})}}}
         where = "metadata" if hasattr(Datasette, "permission_allowed") else "config"
         self.loop = asyncio.new_event_loop()

@@ -287,6 +287,22 @@ def test_named_queries_are_pages_with_forms(site, truth, name):
             assert value == other[key] or (isinstance(value, float) and math.isclose(value, other[key], rel_tol=1e-9))
 
 
+@pytest.mark.parametrize("name", sorted(query.available()))
+def test_named_queries_open_filled_in(site, name):
+    """Without parameters the page of a query shows rows, with a form that is filled with what the store has; data must be asked for."""
+    known = query.available()[name]
+    text = html.unescape(site.get(f"/store/{name}").text)
+    assert f"<title>{known.title} · store</title>" in text and known.description in text
+    assert "message-error" not in text
+    assert ("export-links" in text) == (name not in ("neuron_over_epochs", "runs_of_model", "scores_by_param")), "no runs are in this store"
+    assert all(parameter.description in text for parameter in known.parameters.values() if parameter.type != "predicate")
+    assert all(meaning in text for meaning in known.columns.values())
+    required = [parameter.name for parameter in known.parameters.values() if parameter.default is query.REQUIRED]
+    for parameter in required:
+        assert re.search(rf'name="{parameter}"[^>]*value="[^"]', text), parameter
+    site.get(f"/store/{name}.json", status=400 if required else 200)
+
+
 def test_defaults_of_named_queries_are_prefilled(site):
     """The form shows the defaults, and a field left empty takes its default."""
     page = site.get("/store/top_images", model="net", layer="fc", neuron=2, dataset="clean").text

@@ -8,11 +8,9 @@ import urllib.parse
 import duckdb
 import numpy as np
 import pytest
-from datasette.plugins import pm
 from datasette.utils import tilde_encode
 
 import deephys_sql as dp
-from deephys_sql.site import pages, plugin
 from deephys_sql.site.pages import html as pieces
 from deephys_sql.site.pages import image as image_page
 
@@ -628,10 +626,3 @@ def test_empty_states(make_site, tmp_path):
     assert "in any of these datasets" in web.get(f"{base}/confusion/0/1").text
     assert "nothing to compare" in web.get(f"{base}/compare", status=404).text
     web.get("/bare/-/random/mistake", status=404)
-
-
-def setup_module():
-    """Our pages are part of the plugin; until they are imported there, they are registered beside it."""
-    if not any(hook.function.__module__ == pages.__name__ for hook in pm.hook.register_routes.get_hookimpls()):
-        pm.register(pages, name="deephys-sql-pages")
-    assert plugin

@@ -5,15 +5,10 @@ import re
 
 import numpy as np
 import pytest
-from datasette.plugins import pm
 from datasette.utils import tilde_encode
 
 import deephys_sql as dp
-from deephys_sql.site import pages, plugin
 from deephys_sql.site.pages.html import fixed, media_type, percent
-
-if "prepare_jinja2_environment" not in dir(plugin) and not pm.is_registered(pages):
-    pm.register(pages, name="deephys-sql-pages")
 
 NIGHT = "Night & Fog/ö, 100%"
 BASE = "/store/-"

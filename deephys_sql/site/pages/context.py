@@ -14,7 +14,6 @@ import json
 import re
 import urllib.parse
 import weakref
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,8 +26,8 @@ from datasette.utils.asgi import Response
 from deephys_sql import assets, query
 from deephys_sql.errors import DeephysError
 from deephys_sql.query import Query
-from deephys_sql.site import permissions
-from deephys_sql.site.database import StoreDatabase, Version
+from deephys_sql.site import contents, permissions
+from deephys_sql.site.database import StoreDatabase
 from deephys_sql.site.pages import html
 
 # Nothing but our own scripts and styles runs on our pages, whatever a store holds.
@@ -42,9 +41,6 @@ ROUTES: list[tuple[str, Any]] = []  # filled by @page as the modules of this pac
 K_CHOICES = (10, 20, 50, 100)
 DATASETS_SHOWN = 4  # beside the reference, unless the address names them
 
-_kept: "weakref.WeakKeyDictionary[Version, OrderedDict]" = weakref.WeakKeyDictionary()
-KEPT = 512  # results of a version of a store
-
 
 class PageError(Exception):
     """Becomes a page that says what was asked, what is there, and where to go on.
@@ -55,27 +51,6 @@ class PageError(Exception):
     def __init__(self, status: int, title: str, message: str, links: Sequence[tuple[str, str]] = ()):
         super().__init__(f"{title} {message}")
         self.status, self.title, self.message, self.links = status, title, message, links
-
-
-@dataclass(frozen=True)
-class Recording:
-    """A dataset on which the page's model was recorded; accuracy and drop are None without labels."""
-
-    dataset: str
-    images: int
-    accuracy: float | None
-    drop: float | None
-
-
-@dataclass(frozen=True)
-class Names:
-    """What is in a store, by name; `recordings[model]` in the order of their drop from the reference, that one first."""
-
-    models: dict[str, str | None]
-    layers: dict[str, dict[str, int]]
-    outputs: dict[str, str | None]
-    recordings: dict[str, dict[str, Recording]]
-    categories: dict[str, dict[int, str]]
 
 
 @dataclass(frozen=True)
@@ -99,7 +74,7 @@ class Page:
     `dataset` (the first of them), `layer`, `neurons` (of the layer), `k`, `categories` (names by id).
     """
 
-    def __init__(self, datasette, request, database: StoreDatabase, names: Names, *, needs_model: bool):
+    def __init__(self, datasette, request, database: StoreDatabase, names: contents.Names, *, needs_model: bool):
         self.datasette, self.request, self.database, self.names = datasette, request, database, names
         self.parts = {key: tilde_decode(value) for key, value in request.url_vars.items() if value is not None}
         self.args = request.args
@@ -136,8 +111,7 @@ class Page:
             )
         self.dataset = self.parts.get("dataset") or next(iter(self.datasets), None)
         layers = names.layers[self.model]
-        output = names.outputs.get(self.model)
-        self.default_layer = next((name for name in reversed(layers) if name != output), None) or next(iter(layers), None)
+        self.default_layer = names.default_layer(self.model)
         self.layer = self.parts.get("layer") or self.args.get("layer") or self.default_layer
         self.require("layer", self.layer, layers, self.layer_url)
         self.neurons = layers[self.layer] if self.layer else 0
@@ -324,11 +298,11 @@ class Page:
         """Run our own SQL, a file under `queries/site/` or a single line, with bound values."""
         if not keep:
             return (await self.database.query(sql, values or {})).rows
-        kept = _kept.setdefault(self.database.version(), OrderedDict())
+        kept = contents.kept(self.database)
         key = (sql, json.dumps(values or {}, sort_keys=True, default=str))
         if key not in kept:
             kept[key] = (await self.database.query(sql, values or {})).rows
-            while len(kept) > KEPT:
+            while len(kept) > contents.KEPT:
                 kept.popitem(last=False)
         kept.move_to_end(key)
         return kept[key]
@@ -379,7 +353,7 @@ def page(address: str, *, needs_model: bool = True):
             shown = None
             try:
                 database = await _database(datasette, request)
-                names = await names_of(database)
+                names = await contents.names_of(database)
                 shown = Page(datasette, request, database, names, needs_model=needs_model)
                 return await function(shown)
             except PageError as error:
@@ -427,42 +401,6 @@ async def _database(datasette, request) -> StoreDatabase:
         )
     await permissions.ensure(datasette, request, "view-database", found.name)
     return found
-
-
-async def names_of(database: StoreDatabase) -> Names:
-    """Return what is in a store; kept until its file changes."""
-    version = database.version()
-    kept = _kept.setdefault(version, OrderedDict())
-    if "names" in kept:
-        kept.move_to_end("names")
-        return kept["names"]
-    models = (await database.query("select model, reference, category_list from model order by model")).rows
-    layers = (await database.query("select model, layer, neurons from layer order by model, position")).rows
-    categories = (await database.query("select category_list, category, category_name from category order by all")).rows
-    outputs = (await database.query("select model, max(output_layer) as output from recording group by model")).rows
-    recordings = (await database.query(query.available()["recordings"].text)).rows
-    kept["names"] = Names(
-        models={row["model"]: row["reference"] for row in models},
-        layers={name: {row["layer"]: row["neurons"] for row in layers if row["model"] == name} for name in _column(models, "model")},
-        outputs={row["model"]: row["output"] for row in outputs},
-        recordings={
-            name: {
-                row["dataset"]: Recording(row["dataset"], row["images"], row["accuracy"], row["drop"])
-                for row in recordings
-                if row["model"] == name
-            }
-            for name in _column(models, "model")
-        },
-        categories={
-            model["model"]: {row["category"]: row["category_name"] for row in categories if row["category_list"] == model["category_list"]}
-            for model in models
-        },
-    )
-    return kept["names"]
-
-
-def _column(rows: Iterable, name: str) -> list:
-    return [row[name] for row in rows]
 
 
 def _several(value: Any) -> list[str]:

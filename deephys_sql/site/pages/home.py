@@ -2,8 +2,9 @@
 
 import asyncio
 
+from deephys_sql.site.contents import names_of
 from deephys_sql.site.pages import sets
-from deephys_sql.site.pages.context import Page, names_of, page
+from deephys_sql.site.pages.context import Page, page
 from deephys_sql.site.pages.layer import neurons_of, ranked
 
 SUSPECTS = 4
