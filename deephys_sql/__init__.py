@@ -6,9 +6,11 @@
 """
 
 from deephys_sql.errors import DeephysError
+from deephys_sql.formats.deephys_export import export_deephys
+from deephys_sql.formats.deephys_import import import_deephys
 from deephys_sql.store import Store, migrate, open
 
-__all__ = ["DeephysError", "Store", "layers", "migrate", "open", "record"]
+__all__ = ["DeephysError", "Store", "export_deephys", "import_deephys", "layers", "migrate", "open", "record"]
 
 
 def __getattr__(name: str):

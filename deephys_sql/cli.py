@@ -10,6 +10,7 @@ import deephys_sql as dp
 from deephys_sql import query as queries
 from deephys_sql import results
 from deephys_sql.errors import DeephysError
+from deephys_sql.recording.outputs import OUTPUT_KINDS
 
 STORE = click.Path(path_type=Path)
 
@@ -149,6 +150,26 @@ def import_() -> None:
     """
 
 
+@import_.command("deephys")
+@click.argument("store", type=STORE)
+@click.argument("model", type=STORE, metavar="MODEL.model")
+@click.argument("tests", type=STORE, nargs=-1, required=True, metavar="TEST.test...")
+@click.option("--reference", metavar="NAME", help="The dataset that responses are measured against; else the first.")
+@click.option("--output-kind", type=click.Choice(OUTPUT_KINDS), help="What the classification layer holds; else as its values look.")
+@click.option("--replace", is_flag=True, help="Record again what is recorded already.")
+def import_deephys(
+    store: Path, model: Path, tests: tuple[Path, ...], reference: str | None, output_kind: str | None, replace: bool
+) -> None:
+    """Record files of the original Deephys: a .model, and a .test for each dataset.
+
+    \b
+    Example:
+      deephys-sql import deephys study.duckdb net.model day.test night.test --reference day
+    """
+    for note in dp.import_deephys(store, model, tests, reference=reference, output_kind=output_kind, replace=replace):
+        click.echo(note)
+
+
 @main.group()
 def export() -> None:
     """Write what a store holds as files of another format.
@@ -157,6 +178,22 @@ def export() -> None:
     Example:
       deephys-sql export --help                      (the formats)
     """
+
+
+@export.command("deephys")
+@click.argument("store", type=STORE)
+@click.argument("model")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--overwrite", is_flag=True, help="Replace files that are there.")
+def export_deephys(store: Path, model: str, folder: Path, overwrite: bool) -> None:
+    """Write a model and its recordings as files that the original Deephys opens, and print what they can't hold.
+
+    \b
+    Example:
+      deephys-sql export deephys demo.duckdb colored_mnist for_deephys
+    """
+    for loss in dp.export_deephys(store, model, folder, overwrite=overwrite):
+        click.echo(loss)
 
 
 @main.command()

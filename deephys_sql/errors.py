@@ -33,6 +33,10 @@ class InvalidInputError(DeephysError):
     """An argument's shape, type or value can't be right."""
 
 
+class FileFormatError(InvalidInputError):
+    """A file is not there, is damaged, or is not of the format that it should have; the place in it is named."""
+
+
 class NotFiniteError(InvalidInputError):
     """An activation or output is NaN or infinite."""
 

@@ -30,7 +30,7 @@ from deephys_sql.errors import (
 from deephys_sql.names import require_name
 from deephys_sql.recording.arrays_recording import record_arrays
 from deephys_sql.recording.request import RecordingRequest
-from deephys_sql.recording.writer import RecordingWriter, derive
+from deephys_sql.recording.writer import RecordingWriter, Transaction, derive
 
 if TYPE_CHECKING:
     from deephys_sql.experiments.importing import ImportedRuns
@@ -94,6 +94,7 @@ class Store:
     def __init__(self, path: Path, *, read_only: bool = False):
         self.path = path
         self.read_only = read_only
+        self._transaction: Transaction | None = None
         self._writer: RecordingWriter | None = None
         is_new = not path.exists()
         if is_new and read_only:
@@ -120,9 +121,9 @@ class Store:
 
     def close(self) -> None:
         """Give the file free. A recording in progress is undone."""
-        if self._writer is not None:
-            self._writer.abort()
-            self._writer = None
+        if self._transaction is not None:
+            self._transaction.abort()
+            self._transaction = self._writer = None
         self._connection.close()
 
     # Asking.
@@ -271,6 +272,7 @@ class Store:
         Raises `UnknownNameError` when the model was not recorded on the dataset.
         """
         self._require_writable("set a reference")
+        self._require_no_transaction()
         self._require_names({"model": model})
         rows = self.sql("select dataset from recording where model = $model", model=model).fetchall()
         require_name(f"recording of model {model!r} on dataset", dataset, [row[0] for row in rows])
@@ -281,6 +283,59 @@ class Store:
             )
             (model_id,) = self._connection.execute("select model_id from stored_model where name = ?", [model]).fetchone()
             derive(self._connection, model_id)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Record several times, all or nothing: the recordings become visible at the end of the `with` block.
+
+        >>> import deephys_sql as dp, numpy as np, tempfile
+        >>> store = dp.open(tempfile.mkdtemp() + "/study.duckdb")
+        >>> with store.transaction():
+        ...     for dataset in ("day", "night"):
+        ...         store.add_recording(model="net", dataset=dataset, activations={}, logits=np.eye(3), progress=False)
+        >>> store.sql("select count(*) from recording").fetchall()
+        [(2,)]
+
+        Nothing is written when anything is raised in the block, in a recording or outside.
+        """
+        self._require_writable("begin a transaction")
+        self._require_no_transaction()
+        with _failures_explained(self.path):
+            transaction = self._transaction = Transaction(self._connection)
+            try:
+                yield
+                if self._transaction is None:
+                    raise InvalidInputError(f"{self.path} was closed while it recorded: close it after the `with` block.")
+                self._require_unfailed()
+                transaction.commit()
+            except BaseException:
+                transaction.abort()
+                raise
+            finally:
+                self._transaction = None
+
+    @contextlib.contextmanager
+    def writing(self, request: RecordingRequest) -> Iterator[RecordingWriter]:
+        """Give a writer for one recording, in a transaction of its own unless `transaction` began one."""
+        self._require_writable("record")
+        if self._transaction is None:
+            with self.transaction(), self.writing(request) as writer:
+                yield writer
+            return
+        self._require_unfailed()
+        transaction = self._transaction
+        with _failures_explained(self.path):
+            try:
+                writer = self._writer = RecordingWriter(self._connection, request)
+                yield writer
+                if self._writer is None:
+                    raise InvalidInputError(f"{self.path} was closed while it recorded: close it after the `with` block.")
+                writer.finish()
+            except BaseException:
+                transaction.failed = True
+                raise
+            finally:
+                self._writer = None
 
     # What is known from elsewhere.
 
@@ -327,27 +382,11 @@ class Store:
         from deephys_sql.experiments.tables import Columns
 
         self._require_writable("add experiments")
+        self._require_no_transaction()
         columns = Columns(run, tuple(metrics), tuple(tags))
         named, items = items_of(source, query=query, experiment=experiment, columns=columns)
         with _failures_explained(self.path):
             return take(self._connection, items, source=name or named, model=model, checkpoint=checkpoint, prefix=prefix, progress=progress)
-
-    @contextlib.contextmanager
-    def writing(self, request: RecordingRequest) -> Iterator[RecordingWriter]:
-        """Give a writer for one recording: committed at the end of the block, undone when anything is raised."""
-        self._require_writable("record")
-        with _failures_explained(self.path):
-            writer = self._writer = RecordingWriter(self._connection, request)
-            try:
-                yield writer
-                if self._writer is None:
-                    raise InvalidInputError(f"{self.path} was closed while it recorded: close it after the `with` block.")
-                writer.finish()
-            except BaseException:
-                writer.abort()
-                raise
-            finally:
-                self._writer = None
 
     # Opening.
 
@@ -368,6 +407,16 @@ class Store:
             raise RecordingInProgressError(
                 f"can't {action}: model {self._writer.request.model!r} is being recorded on {self._writer.request.dataset!r}. "
                 f"Finish that `with` block first, or use another store."
+            )
+
+    def _require_no_transaction(self) -> None:
+        if self._transaction is not None:
+            raise RecordingInProgressError(f"{self.path} is in a transaction: end that `with` block first.")
+
+    def _require_unfailed(self) -> None:
+        if self._transaction is not None and self._transaction.failed:
+            raise RecordingInProgressError(
+                f"a recording of this transaction of {self.path} failed, so nothing of it is kept: let the error end the `with` block."
             )
 
     def _require_names(self, parameters: Mapping[str, Any]) -> None:

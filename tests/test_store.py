@@ -1,5 +1,6 @@
-"""The file: opened, refused, migrated, locked, checked, and full."""
+"""The file: opened, refused, migrated, locked, checked, full, and written in transactions."""
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -17,9 +18,11 @@ import pytest
 import deephys_sql as dp
 from deephys_sql import assets
 from deephys_sql.errors import (
+    InvalidInputError,
     NotAStoreError,
     QueryError,
     ReadOnlyError,
+    RecordingInProgressError,
     StoreFullError,
     StoreLockedError,
     StoreNotFoundError,
@@ -639,3 +642,54 @@ def test_sql_runs_one_statement(path: Path) -> None:
     """Two statements are refused, not run in part."""
     with dp.open(path, read_only=True) as store, pytest.raises(QueryError, match="2 statements"):
         store.sql("select 1; select 2")
+
+
+# Transactions.
+
+
+def recorded_datasets(store):
+    return [row[0] for row in store.sql("select dataset from recording order by 1").fetchall()]
+
+
+def test_a_transaction_keeps_all_recordings_or_none(store):
+    """What is recorded in one `with` block becomes visible at its end, or is undone with it; the store goes on either way."""
+    with store.transaction():
+        record(store, "day")
+        record(store, "night")
+        assert recorded_datasets(store) == []
+    assert recorded_datasets(store) == ["day", "night"]
+    with pytest.raises(KeyError), store.transaction():
+        record(store, "dusk")
+        raise KeyError
+    record(store, "dawn")
+    assert recorded_datasets(store) == ["dawn", "day", "night"]
+    assert store.check() == []
+
+
+def test_a_failed_recording_ends_its_transaction(store):
+    """A recording that failed half-way is not kept by a block that swallows its error, nor is what came before or after it."""
+    with pytest.raises(RecordingInProgressError, match="a recording of this transaction of .* failed"), store.transaction():
+        record(store, "day")
+        with contextlib.suppress(InvalidInputError):
+            record(store, "night", logits=np.vstack([np.eye(3)] * 6 + [np.full((2, 3), np.nan)]))
+    with pytest.raises(RecordingInProgressError, match="failed"), store.transaction():
+        with contextlib.suppress(InvalidInputError):
+            record(store, "night", logits=np.full((20, 3), np.inf))
+        record(store, "dusk")
+    assert recorded_datasets(store) == [] and store.check() == []
+
+
+def test_what_else_writes_waits_for_the_end_of_a_transaction(store):
+    """A transaction in a transaction, and another reference, are refused; closing the store undoes it."""
+    record(store, "day")
+    with store.transaction():
+        for call in (lambda: store.set_reference("net", "day"), lambda: store.transaction().__enter__()):
+            with pytest.raises(RecordingInProgressError, match="is in a transaction"):
+                call()
+        record(store, "night")
+    assert recorded_datasets(store) == ["day", "night"]
+    with pytest.raises(InvalidInputError, match="was closed while it recorded"), store.transaction():
+        record(store, "dusk")
+        store.close()
+    with dp.open(store.path) as again:
+        assert recorded_datasets(again) == ["day", "night"]

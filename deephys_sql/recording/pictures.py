@@ -66,7 +66,7 @@ class Encoder:
         try:
             opened, encoded, uri = _open(item)
             opened.load()
-            picture = _plain(opened)
+            picture = as_plain(opened)
         except InvalidInputError as error:
             raise InvalidInputError(f"image {number}: {error}") from error
         except UnidentifiedImageError as error:
@@ -147,7 +147,7 @@ def _pixels(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array)
 
 
-def _plain(picture: Image.Image) -> Image.Image:
+def as_plain(picture: Image.Image) -> Image.Image:
     """Return the picture upright, as grayscale, RGB or RGBA."""
     picture = ImageOps.exif_transpose(picture)
     if picture.mode in ("L", "RGB", "RGBA"):

@@ -77,14 +77,15 @@ def _require_category_names(categories: Any) -> None:
 class Batch:
     """Some images of a recording: float32 matrices by layer, and what is known of each image.
 
-    `labels` are int64 with -1 for unknown, or None when none were given; `predictions` are given ones only.
+    `labels` are int64 with -1 for unknown, or None when none were given; `predictions` are given ones only; `metadata` are JSON
+    objects, None for an image without.
     """
 
     layers: dict[str, np.ndarray]
     labels: np.ndarray | None = None
     predictions: np.ndarray | None = None
     pictures: list[Picture] | None = None
-    metadata: list[str] | None = None
+    metadata: list[str | None] | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.layers.values())))

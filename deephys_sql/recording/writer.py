@@ -1,4 +1,4 @@
-"""Writes one recording into the store, in one transaction: all of it becomes visible, or nothing."""
+"""Writes recordings into the store, in a transaction: all of it becomes visible, or nothing."""
 
 import hashlib
 import importlib.metadata
@@ -46,8 +46,30 @@ RECORDING_TABLES = (
 )
 
 
+class Transaction:
+    """What is written from its beginning on: `commit` makes it visible, `abort` leaves the store as it was."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection):
+        self._connection = connection
+        self.failed = False  # a recording was left half-written
+        connection.execute(f"set memory_limit = '{WRITING_MEMORY}'")
+        connection.execute("begin transaction")
+
+    def commit(self) -> None:
+        self._connection.execute("commit")
+        self._connection.execute("reset memory_limit")
+
+    def abort(self) -> None:
+        """Undo everything since the beginning."""
+        # The checkpoint gives back the room that was taken in the file. What fails here was given up by DuckDB already, and
+        # the next open sees none of it.
+        for statement in ("rollback", "reset memory_limit", "checkpoint"):
+            with suppress(duckdb.Error):
+                self._connection.execute(statement)
+
+
 class RecordingWriter:
-    """Writes the batches of one recording; `finish` makes it visible, `abort` leaves the store as it was."""
+    """Writes the batches of one recording inside a transaction; `finish` ends them."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, request: RecordingRequest):
         self._connection = connection
@@ -58,13 +80,7 @@ class RecordingWriter:
         self._layer_ids: dict[str, int] = {}
         self._categories: list[str] | None = None
         self._predictions_checksum = hashlib.sha256()
-        connection.execute(f"set memory_limit = '{WRITING_MEMORY}'")
-        connection.execute("begin transaction")
-        try:
-            self._begin()
-        except BaseException:
-            self.abort()
-            raise
+        self._begin()
 
     def begin_batch(self) -> None:
         """Call before a batch is made: unless `add` ends well after it, nothing of the recording can be kept any more."""
@@ -83,7 +99,7 @@ class RecordingWriter:
         self._broken = False
 
     def finish(self) -> None:
-        """Summarise, check and commit."""
+        """Check and summarise."""
         self._require_unbroken()
         if not self.images:
             raise InvalidInputError(f"no images were given for model {self.request.model!r} on {self.request.dataset!r}.")
@@ -103,16 +119,6 @@ class RecordingWriter:
         self._insert_recording()
         self._connection.execute(assets.sql("recording/delete_unused_layers.sql"), {"model_id": self._model_id})
         derive(self._connection, self._model_id)
-        self._connection.execute("commit")
-        self._connection.execute("reset memory_limit")
-
-    def abort(self) -> None:
-        """Undo everything since the beginning."""
-        # The checkpoint gives back the room that was taken in the file. What fails here was given up by DuckDB already, and
-        # the next open sees none of it.
-        for statement in ("rollback", "reset memory_limit", "checkpoint"):
-            with suppress(duckdb.Error):
-                self._connection.execute(statement)
 
     def _require_unbroken(self) -> None:
         if self._broken:
@@ -332,7 +338,9 @@ class RecordingWriter:
             if values is None:
                 continue
             for row, value in zip(stored, values):
-                same = row[column] == value or (what == "metadata" and row[column] and json.loads(row[column]) == json.loads(value))
+                same = row[column] == value
+                if what == "metadata" and not same and row[column] and value:
+                    same = json.loads(row[column]) == json.loads(value)
                 if not same and row[column] in (None, -1):
                     raise DatasetDiffersError(
                         f"dataset {name!r} is stored without {what} of image {row[0]}, and they can't be added with another recording. "
