@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -21,7 +22,8 @@ def served(*stores: Path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "deephys_sql.cli", "serve", *map(str, stores), "--port", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the server
+    server = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
     address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(300):
@@ -29,12 +31,14 @@ def served(*stores: Path):
                 urllib.request.urlopen(address).close()
                 break
             if server.poll() is not None:
-                raise RuntimeError(f"`{' '.join(command)}` ended")
+                said.seek(0)
+                raise RuntimeError(f"`{' '.join(command)}` ended: {said.read().decode()}")
             time.sleep(0.2)
         yield address
     finally:
         server.terminate()
         server.wait()
+        said.close()
 
 
 @contextlib.contextmanager

@@ -12,7 +12,6 @@ from datasette.utils import tilde_encode
 
 import deephys_sql as dp
 from deephys_sql.site.pages import html as pieces
-from deephys_sql.site.pages import image as image_page
 
 NIGHT = "Night & Fog/ö, 100%"
 BASE = "/store/-/model/net"
@@ -108,7 +107,7 @@ def test_image_page_shows_label_prediction_and_probabilities(web, truth):
         (rows,) = page.of("probabilities")
         shown = [texts(row) for row in rows[1:]]
         assert [row[0].removesuffix(" label") for row in shown] == [names[one] for one in top]
-        assert [row[1] for row in shown] == [" ".join(image_page.chance(one).split()) for one in chances]
+        assert [row[1] for row in shown] == [" ".join(pieces.chance(one).split()) for one in chances]
         assert [row[0].endswith(" label") for row in shown] == [names[one] == label for one in top]
         verdict = re.search(r'<dl class="facts">(.*?)</dl>', web.get(f"{BASE}/dataset/{ENCODED}/image/{number}").text, re.S)[1]
         assert ('<span class="mark">wrong' in verdict) == (label is not None and label != predicted)

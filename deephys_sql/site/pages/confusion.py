@@ -137,12 +137,21 @@ async def confusion(page):
         return await _all_images(page, a, b, names, at)
     lead = sets.lead(page, columns, page.dataset or page.reference)
     datasets = sets.as_json(columns)
-
+    asked = {"a": names[0], "b": names[1], "datasets": datasets, "most": most_summed(page), "k": NEURONS}
     images, accuracy, ranked = await asyncio.gather(
         page.query("images_of_confusions", confusions=sets.as_json([(a, b), (b, a)]), datasets=datasets, k=PICTURES),
         page.query("accuracy_by_category", keep=True),
-        page.query("top_neurons_of_confusion", a=names[0], b=names[1], datasets=datasets, lead=lead, most=most_summed(page), k=NEURONS),
+        page.query("top_neurons_of_confusion", lead=lead, **asked),
     )
+    leads = {}
+    for direction, label in (("a_as_b", a), ("b_as_a", b)):
+        leads[direction] = lead
+        wrong = [(row["images"], row["dataset"]) for row in images if row["label"] == label]
+        if wrong and "lead" not in page.args and not any(row["direction"] == direction for row in ranked):
+            leads[direction] = max(wrong)[1]  # the dataset that leads otherwise has no such image
+            name = "top_neurons_of_confusion"
+            found = await page.query(name, as_name=f"{name} {direction}", lead=leads[direction], **asked)
+            ranked = [*ranked, *(row for row in found if row["direction"] == direction)]
     tops = await sets.top_images(page, sets.neurons_of(ranked), columns)
     labelled = {(row["dataset"], row["category"]): row["images"] for row in accuracy}
     directions = []
@@ -156,7 +165,8 @@ async def confusion(page):
                 "images": of,
                 "totals": {name: rows[0]["images"] if rows else 0 for name, rows in of.items()},
                 "labelled": {name: labelled.get((name, label), 0) for name in columns},
-                "neurons": sets.table([row for row in ranked if row["direction"] == direction], columns, lead, tops),
+                "lead": leads[direction],
+                "neurons": sets.table([row for row in ranked if row["direction"] == direction], columns, leads[direction], tops),
             }
         )
     pictures = await page.pictures([*((row["dataset"], row["image"]) for row in images), *sets.wanted(tops)])

@@ -153,7 +153,7 @@ def _hover(row, dataset: str) -> str:
     said = [f"image {row['image']} of {dataset}", f"label {row['label_name']}" if row["label"] is not None else "no label"]
     said.append(f"predicted {row['predicted_name']}" + (", wrong" if is_wrong(row) else ""))
     if "confidence" in keys and row["confidence"] is not None:
-        said.append(f"confidence {percent(row['confidence'])}")
+        said.append(f"confidence {chance(row['confidence'])}")
     if "value" in keys and row["value"] is not None:
         said.append(f"activation {number(row['value'], 4)}")
     if "response" in keys and row["response"] is not None:
@@ -163,7 +163,9 @@ def _hover(row, dataset: str) -> str:
 
 def _value(row, column: str) -> str:
     value = row[column]
-    return percent(value) if column in ("response", "confidence", "share") else number(value)
+    if column == "confidence":
+        return chance(value)
+    return percent(value) if column in ("response", "share") else number(value)
 
 
 def number(value: Any, digits: int = 3) -> str:
@@ -220,6 +222,19 @@ def percent(value: Any, places: int | None = None) -> str:
     return f"{value * 100:,.{places}f}\N{NO-BREAK SPACE}%".replace("-", "−")
 
 
+def chance(probability: float | None) -> str:
+    r"""Return a probability in per cent, without rounding it to impossible or certain.
+
+    >>> [chance(one).replace("\N{NO-BREAK SPACE}", " ") for one in (0.8786, 1e-9, 0.99999, 1.0)]
+    ['88 %', '< 0.1 %', '> 99.9 %', '100 %']
+    """
+    if probability is not None and 0 < probability < 0.0005:
+        return "<\N{NO-BREAK SPACE}0.1\N{NO-BREAK SPACE}%"
+    if probability is not None and 0.9995 <= probability < 1:
+        return ">\N{NO-BREAK SPACE}99.9\N{NO-BREAK SPACE}%"
+    return percent(probability)
+
+
 def count(value: Any, one: str = "", many: str = "") -> str:
     """Return a count with separators and its noun.
 
@@ -252,7 +267,7 @@ def static_mark(name: str) -> str:
     return hashlib.blake2b((STATIC / name).read_bytes(), digest_size=6).hexdigest()
 
 
-FILTERS = {"number": number, "fixed": fixed, "percent": percent, "count": count}
+FILTERS = {"number": number, "fixed": fixed, "percent": percent, "chance": chance, "count": count}
 GLOBALS = {
     "card": card,
     "cards": cards,

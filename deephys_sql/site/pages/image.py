@@ -51,7 +51,6 @@ async def image(page):
         elsewhere=elsewhere,
         metadata=fields(record["metadata"]),
         original=original_url(page, dataset, number) if record["original_type"] is not None else None,
-        chance=chance,
         shown_original=record["original_type"] in SHOWN,
         last=page.recordings[dataset].images - 1,
     )
@@ -71,19 +70,6 @@ def fields(metadata: str | None) -> list[tuple[str, str]]:
     value = json.loads(metadata)
     pairs = value.items() if isinstance(value, dict) else [("metadata", value)]
     return [(name, one if isinstance(one, str) else json.dumps(one, ensure_ascii=False)) for name, one in pairs]
-
-
-def chance(probability: float | None) -> str:
-    r"""Return a probability in per cent, without rounding it to impossible or certain.
-
-    >>> [chance(one).replace("\N{NO-BREAK SPACE}", " ") for one in (0.8786, 1e-9, 0.99999, 1.0)]
-    ['88 %', '< 0.1 %', '> 99.9 %', '100 %']
-    """
-    if probability is not None and 0 < probability < 0.0005:
-        return "<\N{NO-BREAK SPACE}0.1\N{NO-BREAK SPACE}%"
-    if probability is not None and 0.9995 <= probability < 1:
-        return ">\N{NO-BREAK SPACE}99.9\N{NO-BREAK SPACE}%"
-    return html.percent(probability)
 
 
 def mark(page) -> str:
