@@ -167,6 +167,26 @@ def test_previous_and_next_image(web):
         assert links.get("next") == (None if following is None else f"{BASE}/dataset/clean/image/{following}")
 
 
+def test_previous_and_next_wrong_image(web, truth):
+    """Beside every image, right or wrong, stand the nearest wrong ones; beside a wrong one those with its label and prediction too."""
+    rows = truth.execute("select image, label, predicted, correct from prediction where dataset = ? order by image", [NIGHT]).fetchall()
+    wrong = {image: (label, predicted) for image, label, predicted, correct in rows if correct is False}
+    kinds = set()
+    for image, *_ in rows[::4] + rows[-1:]:
+        page = Tables(web.get(f"{BASE}/dataset/{ENCODED}/image/{image}").text)
+        links = {given["id"]: given["href"] for tag, given in page.tags if tag == "a" and "id" in given}
+        alike = [one for one in wrong if wrong[one] == wrong.get(image)]
+        expected = {}
+        for kind, others in (("wrong", list(wrong)), ("alike", alike)):
+            expected[f"previous-{kind}"] = max((one for one in others if one < image), default=None)
+            expected[f"next-{kind}"] = min((one for one in others if one > image), default=None)
+        assert {key: links[key].rpartition("/")[2] if key in links else "None" for key in expected} == {
+            key: str(one) for key, one in expected.items()
+        }
+        kinds.add((image in wrong, len(alike) > 1))
+    assert len(kinds) >= 2
+
+
 def test_original_picture(web, truth):
     """The original comes as it was kept, with its type, nosniff, a policy and an ETag; its versioned address is immutable."""
     address = re.search(r'<img src="([^"]*/original/[^"]*)"', web.get(f"{BASE}/dataset/{ENCODED}/image/5").text)[1].replace("&amp;", "&")
@@ -343,6 +363,24 @@ def test_confusion_of_two_categories(web, truth):
         best = sorted((neuron for neuron, mean in means[NIGHT].items() if mean), key=lambda neuron: (-means[NIGHT][neuron], neuron))[:6]
         (rows,) = page.of("by-neuron")
         assert [texts(row) for row in rows[1:]] == [[str(n), *(said(means[dataset][n]) for dataset in ("clean", NIGHT))] for n in best]
+
+
+def test_neurons_of_a_confusion_that_the_leading_dataset_lacks(make_site, tmp_path):
+    """Where the leading dataset has no image of a direction, the neurons are those of the dataset with most, unless another was asked."""
+    path = tmp_path / "store.duckdb"
+    with dp.open(path) as store:
+        for dataset, predicted in (("clean", [0, 1, 0]), ("night", [0, 1, 0]), ("fog", [1, 1, 0])):
+            logits = np.eye(2)[predicted].astype(np.float32)
+            store.add_recording(
+                model="net", dataset=dataset, activations={"fc": logits + np.eye(2)[0]}, logits=logits, labels=[0, 1, 1],
+                categories=["cat", "dog"], progress=False,
+            )  # fmt: skip
+    site = make_site(path)
+    text = site.get("/store/-/model/net/confusion/0/1?dataset=night&dataset=fog").text
+    (rows,) = Tables(text.partition('id="a_as_b"')[2].partition("</section>")[0]).of("by-neuron")
+    assert [texts(row)[0] for row in rows[1:]] == ["1", "0"] and "by their response in fog" in text
+    asked = site.get("/store/-/model/net/confusion/0/1?dataset=night&dataset=fog&lead=night").text
+    assert not Tables(asked.partition('id="a_as_b"')[2].partition("</section>")[0]).of("by-neuron")
 
 
 def test_all_images_of_a_confusion(web, truth):

@@ -181,6 +181,25 @@ def test_layer_page_filters(site, truth, query, condition):
     assert bool(expected) != ("No neuron is like that." in document.said())
 
 
+def test_layer_page_shows_a_part_of_the_scatter(site, truth):
+    """`within` leaves the neurons whose spurious and response loss lie in it, in the table and in the chart."""
+    everything = all_rows(
+        truth,
+        "select neuron, spurious, response_loss from neuron_score where layer = 'conv/1' and dataset = ? and spurious is not null",
+        NIGHT,
+    )
+
+    def shown(*within):
+        document = open_page(site, f"{MODEL}/layer/conv~2F1", within=",".join(f"{one:.6f}" for one in within))
+        neurons = {int(row[0].split()[-1]) for row in rows_of(document)}
+        return neurons, sum(tag == "circle" for tag, _ in document.elements)
+
+    assert shown(-9, 9, -9, 9) == ({row[0] for row in everything}, len(everything))
+    for neuron, spurious, loss in everything:
+        assert shown(spurious - 1e-5, spurious + 1e-5, loss - 1e-5, loss + 1e-5) == ({neuron}, 1)
+    assert shown(5, 6, 5, 6) == (set(), 0)
+
+
 def test_layer_page_filters_by_category(site, truth):
     """A category leaves the neurons that fire for it most in one of the two datasets."""
     strongest = (
@@ -324,6 +343,9 @@ def test_previous_and_next_follow_the_ranking(site, truth):
         (f"{MODEL}/layer/fc?order=sideways", 400),
         (f"{MODEL}/layer/fc?min=NaN", 400),
         (f"{MODEL}/layer/fc?max=1e999", 400),
+        (f"{MODEL}/layer/fc?within=0,1", 400),
+        (f"{MODEL}/layer/fc?within=1,0,0,1", 400),
+        (f"{MODEL}/layer/fc?within=0,1,0,1e9", 400),
         (f"{MODEL}/layer/fc?page=0", 400),
         (f"{MODEL}/layer/fc?category=x", 400),
         (f"{MODEL}/layer/fc?state=' or 1=1 --", 400),
