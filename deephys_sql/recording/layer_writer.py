@@ -15,6 +15,7 @@ BLOCK_VALUES = 2**24  # of a block in memory: 64 MB of float32
 QUANTILE_VALUES = 2**23  # read at once for exact quantiles: 64 MB of float64
 ROW_GROUP = 122_880  # rows that DuckDB keeps and compresses together
 WIDTH = 16  # neurons in a row of stored_image_activation
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 CATEGORIES = 128  # that lie together in stored_category_response
 
 
@@ -136,7 +137,7 @@ class LayerWriter:
                 "max": summary.max,
                 "mean": summary.mean,
                 "std": summary.std,
-                **dict(zip(("q01", "q05", "q25", "q50", "q75", "q95", "q99"), quantiles.T)),
+                **dict(zip(("q01", "q05", "q25", "q50", "q75", "q95", "q99"), quantiles)),
                 "share_positive": summary.share_positive,
             },
         )
@@ -165,13 +166,23 @@ class LayerWriter:
         }
 
     def _quantiles(self) -> np.ndarray:
-        """Read the written activations once more, some neurons at a time, for exact quantiles: neurons x 7."""
+        """Read the written activations once more, some neurons at a time, for exact quantiles: 7 x neurons."""
         step = max(1, QUANTILE_VALUES // self._summary.images)
-        rows: list[tuple] = []
-        for first in range(0, self.neurons, step):
-            bounds = {"first": first, "end": first + step}
-            rows += self._connection.execute(assets.sql("recording/select_quantiles.sql"), self._ids | bounds).fetchall()
-        return np.array([quantiles for _, quantiles in rows])
+        quantiles = [
+            np.quantile(self._read(first, min(first + step, self.neurons)), QUANTILES, axis=1) for first in range(0, self.neurons, step)
+        ]
+        return np.concatenate(quantiles, axis=1)
+
+    def _read(self, first: int, end: int) -> np.ndarray:
+        """Return what some neurons did on all images: float64, neurons x images."""
+        bounds = {"first": first, "end": end}
+        written = self._connection.execute(assets.sql("recording/select_values.sql"), self._ids | bounds).fetchnumpy()["value"]
+        values = np.empty((end - first, self._summary.images))
+        for image in range(0, self._summary.images, len(self._block)):  # they come as written: block after block
+            count = min(len(self._block), self._summary.images - image)
+            block, written = np.split(written, [(end - first) * count])
+            values[:, image : image + count] = block.reshape(end - first, count)
+        return values
 
     def _insert(self, statement: str, columns: dict[str, Any]) -> None:
         appender = self._appender(statement)
