@@ -21,18 +21,8 @@
 -- column mean: mean activation in the dataset
 -- column share_positive: share of the dataset's images with a positive activation, 0..1
 with recorded as materialized (
-    select
-        m.category_list_id,
-        l.layer_id,
-        r.recording_id,
-        d.name = coalesce($reference, (select e.name from stored_dataset as e where e.dataset_id = m.reference_dataset_id)) as is_reference,
-        d.name = $dataset as is_dataset
-    from stored_model as m
-    join stored_layer as l on l.model_id = m.model_id
-    join stored_recording as r on r.model_id = m.model_id
-    join stored_dataset as d on d.dataset_id = r.dataset_id
-    where m.name = $model
-        and l.name = $layer
+    select *
+    from recorded_layers($model, $layer, $reference)
 ),
 score as (
     select
@@ -60,35 +50,25 @@ score as (
     from scores($model, $layer, $dataset, $reference) as s
     where $reference is not null
 ),
-response as (
-    select
-        q.is_reference,
-        q.is_dataset,
-        s.neuron,
-        s.category,
-        s.response_sum / (s.images * cast(x.max as double)) as response
-    from stored_category_response as s
-    join recorded as q
-        on q.recording_id = s.recording_id
-        and q.layer_id = s.layer_id
-        and (q.is_reference or q.is_dataset)
-    join stored_neuron_summary as x on x.neuron = s.neuron
-    join recorded as b
-        on b.recording_id = x.recording_id
-        and b.layer_id = x.layer_id
-        and b.is_reference
-    where x.max > 0
-        and s.response_sum > 0
-),
 strongest as (
     select
-        r.neuron,
-        max(r.response) filter (where r.is_reference) as reference_response,
-        max(r.response) filter (where r.is_dataset) as response,
-        arg_max(r.category, (r.response, -r.category)) filter (where r.is_reference) as reference_category,
-        arg_max(r.category, (r.response, -r.category)) filter (where r.is_dataset) as category
-    from response as r
-    group by r.neuron
+        q.dataset,
+        q.is_reference,
+        s.neuron,
+        s.category,
+        c.name as category_name,
+        s.response_sum / (s.images * cast(x.max as double)) as response
+    from stored_strongest_category as s
+    join recorded as q using (recording_id, layer_id)
+    join stored_category as c
+        on c.category_list_id = q.category_list_id
+        and c.category = s.category
+    join stored_neuron_summary as x
+        on x.recording_id = (select b.recording_id from recorded as b where b.is_reference)
+        and x.layer_id = s.layer_id
+        and x.neuron = s.neuron
+    where x.max > 0
+        and s.response_sum > 0
 )
 select
     s.neuron,
@@ -98,11 +78,11 @@ select
     s.activation_ratio,
     s.reason,
     s.fewest_images,
-    k.reference_category,
-    b.name as reference_category_name,
-    k.reference_response,
+    b.category as reference_category,
+    b.category_name as reference_category_name,
+    b.response as reference_response,
     k.category,
-    c.name as category_name,
+    k.category_name,
     k.response,
     n.max,
     n.mean,
@@ -112,12 +92,11 @@ join stored_neuron_summary as n on n.neuron = s.neuron
 join recorded as q
     on q.recording_id = n.recording_id
     and q.layer_id = n.layer_id
-    and q.is_dataset
-left join strongest as k on k.neuron = s.neuron
-left join stored_category as b
-    on b.category_list_id = q.category_list_id
-    and b.category = k.reference_category
-left join stored_category as c
-    on c.category_list_id = q.category_list_id
-    and c.category = k.category
+    and q.dataset = $dataset
+left join strongest as b
+    on b.neuron = s.neuron
+    and b.is_reference
+left join strongest as k
+    on k.neuron = s.neuron
+    and k.dataset = $dataset
 order by s.neuron

@@ -10,18 +10,9 @@
 -- column density: density there; its integral over 0..1 is 1
 -- column is_mode: whether this is the highest point, the first of equals
 with recorded as materialized (
-    select
-        l.layer_id,
-        d.name as dataset,
-        r.recording_id,
-        d.name = $reference as is_reference
-    from stored_model as m
-    join stored_layer as l on l.model_id = m.model_id
-    join stored_recording as r on r.model_id = m.model_id
-    join stored_dataset as d on d.dataset_id = r.dataset_id
-    where m.name = $model
-        and l.name = $layer
-        and $reference is not null
+    select *
+    from recorded_layers($model, $layer, $reference)
+    where $reference is not null
 ),
 scored as (
     select
@@ -65,15 +56,18 @@ point as (
     select i / cast($points - 1 as double) as position
     from range($points) as r (i)
 ),
--- A score and its mirror images: at 0, at 1, and again behind those, as far as the widest kernel reaches.
-mirrored as (
+-- A score and its mirror images: at 0, at 1, and again behind those, as far as the widest kernel reaches. Those further than
+-- 9 bandwidths from 0..1 add less than 1e-17 of a kernel.
+mirrored as materialized (
     select
         s.dataset,
-        s.neuron,
-        m.shift,
-        m.sign,
+        k.neurons,
+        k.bandwidth,
         2 * m.shift + m.sign * s.value as value
     from score as s
+    join kernel as k
+        on k.dataset = s.dataset
+        and k.bandwidth > 0
     cross join (
         select
             h.shift,
@@ -81,18 +75,16 @@ mirrored as (
         from range(-2, 3) as h (shift)
         cross join (values (1), (-1)) as g (sign)
     ) as m
-    where s.value is not null
+    where 2 * m.shift + m.sign * s.value between -9 * k.bandwidth and 1 + 9 * k.bandwidth
 ),
+-- Kernels are added as whole numbers, in units of 1e-18, so that their order doesn't matter.
 density as (
     select
         s.dataset,
         p.position,
-        sum(exp(-0.5 * pow((p.position - s.value) / k.bandwidth, 2)) order by s.neuron, s.shift, s.sign)
-            / (any_value(k.neurons) * any_value(k.bandwidth) * sqrt(2 * pi())) as density
+        cast(sum(cast(1e18 * exp(-0.5 * pow((p.position - s.value) / s.bandwidth, 2)) as bigint)) as double) / 1e18
+            / (any_value(s.neurons) * any_value(s.bandwidth) * sqrt(2 * pi())) as density
     from mirrored as s
-    join kernel as k
-        on k.dataset = s.dataset
-        and k.bandwidth > 0
     cross join point as p
     group by s.dataset, p.position
 )

@@ -18,33 +18,23 @@
 -- column predicted_name: name of the predicted category
 with recorded as materialized (
     select
-        m.category_list_id,
-        l.layer_id,
-        d.name as dataset,
-        r.dataset_id,
-        r.recording_id,
-        d.name = coalesce($reference, (select e.name from stored_dataset as e where e.dataset_id = m.reference_dataset_id)) as is_reference,
-        $datasets is null or list_contains(from_json($datasets, '["varchar"]'), d.name) as is_asked
-    from stored_model as m
-    join stored_layer as l on l.model_id = m.model_id
-    join stored_recording as r on r.model_id = m.model_id
-    join stored_dataset as d on d.dataset_id = r.dataset_id
-    where m.name = $model
-        and l.name = $layer
+        r.*,
+        $datasets is null or list_contains(from_json($datasets, '["varchar"]'), r.dataset) as is_asked
+    from recorded_layers($model, $layer, $reference) as r
 ),
-chosen as materialized (
-    select unnest(from_json($neurons, '["integer"]')) as neuron
-),
-maximum as (
+top as materialized (
     select
-        s.neuron,
-        nullif(cast(greatest(s.max, 0) as double), 0) as maximum
-    from stored_neuron_summary as s
-    join recorded as q
-        on q.recording_id = s.recording_id
-        and q.layer_id = s.layer_id
-        and q.is_reference
-    where s.neuron in (select neuron from chosen)
+        t.recording_id,
+        t.layer_id,
+        t.neuron,
+        t.rank,
+        t.image,
+        t.value
+    from stored_top_image as t
+    where t.rank <= $k
+        and t.neuron in (select unnest(from_json($neurons, '["integer"]')))
+        and t.layer_id in (select layer_id from recorded)
+        and t.recording_id in (select recording_id from recorded where is_asked)
 )
 select
     q.dataset,
@@ -52,20 +42,25 @@ select
     t.rank,
     t.image,
     t.value,
-    t.value / x.maximum as response,
+    t.value / reference_scale(x.max) as response,
     i.label,
     c.name as label_name,
     p.predicted,
     b.name as predicted_name
-from stored_top_image as t
-join recorded as q
-    on q.recording_id = t.recording_id
-    and q.layer_id = t.layer_id
-    and q.is_asked
-join stored_image as i
+from top as t
+join recorded as q using (recording_id, layer_id)
+join (
+    select *
+    from stored_image
+    where image in (select image from top)  -- lets the other images be skipped
+) as i
     on i.dataset_id = q.dataset_id
     and i.image = t.image
-join stored_prediction as p
+join (
+    select *
+    from stored_prediction
+    where image in (select image from top)
+) as p
     on p.recording_id = t.recording_id
     and p.image = t.image
 join stored_category as b
@@ -74,7 +69,8 @@ join stored_category as b
 left join stored_category as c
     on c.category_list_id = q.category_list_id
     and c.category = i.label
-left join maximum as x on x.neuron = t.neuron
-where t.rank <= $k
-    and t.neuron in (select neuron from chosen)
+left join stored_neuron_summary as x
+    on x.recording_id = (select r.recording_id from recorded as r where r.is_reference)
+    and x.layer_id = t.layer_id
+    and x.neuron = t.neuron
 order by q.dataset, t.neuron, t.rank

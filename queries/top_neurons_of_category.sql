@@ -14,19 +14,11 @@
 -- column images: how many those are
 with recorded as materialized (
     select
-        l.layer_id,
-        c.category,
-        d.name as dataset,
-        r.recording_id,
-        d.name = coalesce($reference, (select e.name from stored_dataset as e where e.dataset_id = m.reference_dataset_id)) as is_reference
-    from stored_model as m
-    join stored_layer as l on l.model_id = m.model_id
-    join stored_category as c on c.category_list_id = m.category_list_id
-    join stored_recording as r on r.model_id = m.model_id
-    join stored_dataset as d on d.dataset_id = r.dataset_id
-    where m.name = $model
-        and l.name = $layer
-        and c.name = $category
+        r.*,
+        c.category
+    from recorded_layers($model, $layer, $reference) as r
+    join stored_category as c using (category_list_id)
+    where c.name = $category
 ),
 response as materialized (
     select
@@ -39,23 +31,28 @@ response as materialized (
         on q.recording_id = s.recording_id
         and q.layer_id = s.layer_id
         and q.category = s.category
-    join stored_neuron_summary as x on x.neuron = s.neuron
-    join recorded as b
-        on b.recording_id = x.recording_id
-        and b.layer_id = x.layer_id
-        and b.is_reference
+    join stored_neuron_summary as x
+        on x.recording_id = (select b.recording_id from recorded as b where b.is_reference)
+        and x.layer_id = s.layer_id
+        and x.neuron = s.neuron
     where x.max > 0
         and s.category in (select category from recorded)  -- lets the other categories be skipped
 ),
-ranked as (
+best as (
     select
         r.dataset,
-        r.neuron,
-        row_number() over (partition by r.dataset order by r.response desc, r.neuron) as rank
+        max_by(r.neuron, (r.response, -r.neuron), $k) as neurons
     from response as r
     where r.response > 0
         and r.dataset = coalesce($lead, r.dataset)
-    qualify rank <= $k
+    group by r.dataset
+),
+ranked as (
+    select
+        b.dataset,
+        unnest(b.neurons) as neuron,
+        unnest(range(1, len(b.neurons) + 1)) as rank
+    from best as b
 )
 select
     r.dataset,

@@ -18,45 +18,75 @@
 -- column images: how many those are
 with recorded as materialized (
     select
-        l.layer_id,
-        d.name as dataset,
-        r.dataset_id,
-        r.recording_id,
-        d.name = coalesce($reference, (select e.name from stored_dataset as e where e.dataset_id = m.reference_dataset_id)) as is_reference,
-        $datasets is null or list_contains(from_json($datasets, '["varchar"]'), d.name) as is_asked,
+        r.*,
+        $datasets is null or list_contains(from_json($datasets, '["varchar"]'), r.dataset) as is_asked,
         a.category as a,
-        b.category as b
-    from stored_model as m
-    join stored_layer as l on l.model_id = m.model_id
-    join stored_recording as r on r.model_id = m.model_id
-    join stored_dataset as d on d.dataset_id = r.dataset_id
+        b.category as b,
+        (
+            select pow(2, 90 - floor(log2(max(s.max))))
+            from stored_neuron_summary as s
+            where s.recording_id = r.recording_id
+                and s.layer_id = r.layer_id
+                and s.max > 0
+        ) as scale
+    from recorded_layers($model, $layer, $reference) as r
     join stored_category as a
-        on a.category_list_id = m.category_list_id
+        on a.category_list_id = r.category_list_id
         and a.name = $a
     left join stored_category as b
-        on b.category_list_id = m.category_list_id
+        on b.category_list_id = r.category_list_id
         and b.name = $b
-    where m.name = $model
-        and l.name = $layer
+),
+candidate as materialized (
+    select
+        q.recording_id,
+        i.image,
+        true as is_a_as_b
+    from stored_image as i
+    join recorded as q
+        on q.dataset_id = i.dataset_id
+        and q.a = i.label
+    where q.is_asked
+        and $direction in ('both', 'a_as_b')
+    union all
+    select
+        q.recording_id,
+        p.image,
+        false
+    from stored_prediction as p
+    join recorded as q
+        on q.recording_id = p.recording_id
+        and q.a = p.predicted
+    where q.is_asked
+        and $direction in ('both', 'b_as_a')
 ),
 mistake as materialized (
     select
         q.recording_id,
         q.layer_id,
-        p.image,
-        i.label = q.a as is_a_as_b,
-        row_number() over (partition by q.recording_id, i.label = q.a order by p.confidence desc nulls last, p.image) as rank
-    from recorded as q
-    join stored_prediction as p on p.recording_id = q.recording_id
-    join stored_image as i
+        q.scale,
+        c.image,
+        c.is_a_as_b,
+        row_number() over (partition by c.recording_id, c.is_a_as_b order by p.confidence desc nulls last, c.image) as rank
+    from candidate as c
+    join recorded as q using (recording_id)
+    join (
+        select *
+        from stored_prediction
+        where image in (select image from candidate)  -- lets the other images be skipped
+    ) as p
+        on p.recording_id = c.recording_id
+        and p.image = c.image
+    join (
+        select *
+        from stored_image
+        where image in (select image from candidate)
+    ) as i
         on i.dataset_id = q.dataset_id
-        and i.image = p.image
+        and i.image = c.image
         and i.label != p.predicted
-    where q.is_asked
-        and (
-            (i.label = q.a and ($b is null or p.predicted = q.b) and $direction in ('both', 'a_as_b'))
-            or (p.predicted = q.a and ($b is null or i.label = q.b) and $direction in ('both', 'b_as_a'))
-        )
+    where $b is null
+        or q.b = case when c.is_a_as_b then p.predicted else i.label end
     qualify rank <= $most
 ),
 counted as materialized (
@@ -76,51 +106,38 @@ piece as materialized (
         a.values
     from stored_image_activation as a
     where a.image in (select image from mistake)
-        and (a.recording_id, a.layer_id) in (select (recording_id, layer_id) from mistake)
+        and a.recording_id in (select recording_id from mistake)
+        and a.layer_id in (select layer_id from mistake)
 ),
-activation as materialized (
+/* Activations are added as whole numbers, in units of 2**-90 or so of the largest: their sum is exact, as in top_neurons_of. */
+total as (
     select
         w.is_a_as_b,
         w.recording_id,
         a.piece * 16 + e.element as neuron,
-        a.values[e.element + 1] as value
+        any_value(w.scale) as scale,
+        sum(cast(a.values[e.element + 1] * w.scale as hugeint)) as total
     from mistake as w
     join piece as a
         on a.recording_id = w.recording_id
         and a.image = w.image
     cross join (select cast(range as integer) as element from range(16)) as e
     where a.values[e.element + 1] > 0
+    group by 1, 2, 3
 ),
-neuron as materialized (
-    select
-        q.recording_id,
-        s.neuron,
-        pow(2, 90 - floor(log2(s.max))) as scale,
-        cast(x.max as double) as maximum
-    from recorded as q
-    join stored_neuron_summary as s
-        on s.recording_id = q.recording_id
-        and s.layer_id = q.layer_id
-    join stored_neuron_summary as x
-        on x.neuron = s.neuron
-        and x.layer_id = s.layer_id
-        and x.recording_id = (select r.recording_id from recorded as r where r.is_reference)
-    where q.is_asked
-        and s.max > 0
-        and x.max > 0
-),
-/* Sums are exact, in whole units of 2**-90 or so of the neuron's maximum, as in the macro top_neurons_of. */
 response as materialized (
     select
-        a.is_a_as_b,
-        a.recording_id,
-        a.neuron,
-        cast(sum(cast(a.value * n.scale as hugeint)) as double) / any_value(n.scale) / any_value(n.maximum) as response
-    from activation as a
-    join neuron as n
-        on n.recording_id = a.recording_id
-        and n.neuron = a.neuron
-    group by a.is_a_as_b, a.recording_id, a.neuron
+        t.is_a_as_b,
+        t.recording_id,
+        t.neuron,
+        cast(t.total as double) / t.scale / x.max as response
+    from total as t
+    join stored_neuron_summary as x on x.neuron = t.neuron
+    join recorded as q
+        on q.recording_id = x.recording_id
+        and q.layer_id = x.layer_id
+        and q.is_reference
+    where x.max > 0
 ),
 ranked as (
     select

@@ -13,17 +13,8 @@
 -- column value: activation by the image
 -- column lead_response: response to the image that gives the order
 with recorded as materialized (
-    select
-        l.layer_id,
-        d.name as dataset,
-        r.recording_id,
-        d.name = coalesce($reference, (select e.name from stored_dataset as e where e.dataset_id = m.reference_dataset_id)) as is_reference
-    from stored_model as m
-    join stored_layer as l on l.model_id = m.model_id
-    join stored_recording as r on r.model_id = m.model_id
-    join stored_dataset as d on d.dataset_id = r.dataset_id
-    where m.name = $model
-        and l.name = $layer
+    select *
+    from recorded_layers($model, $layer, $reference)
 ),
 activation as materialized (
     select

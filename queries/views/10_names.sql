@@ -86,3 +86,16 @@ comment on column recording.torch_version is 'Version of torch that ran the mode
 comment on column recording.deephys_sql_version is 'Version of this package that wrote the recording.';
 comment on column recording.arguments is 'The arguments of the call that recorded, a JSON object.';
 comment on column recording.checksum is 'SHA-256 over what was written.';
+
+create macro recorded_layers(model, layer, reference) as table
+select
+    n.recording_id,
+    n.layer_id,
+    n.dataset_id,
+    n.category_list_id,
+    n.dataset_name as dataset,
+    coalesce(case when reference is null then n.recording_id = n.reference_recording_id else n.dataset_name = reference end, false) as is_reference
+from stored_named_layer as n
+where n.model_name = model
+    and n.layer_name = layer;
+comment on macro table recorded_layers is 'The recordings that hold a layer, by ids, and which of them is the reference: recorded_layers(model, layer, reference). NULL takes the model''s default.';
