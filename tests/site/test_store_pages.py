@@ -474,6 +474,13 @@ def test_static_files_are_kept_by_browsers(site):
     site.get("/-/deephys-sql/x/..~2F__init__.py", status=404)
 
 
+def test_datasettes_pages_lead_back_to_ours(site):
+    """The menu of each of Datasette's own pages has the home of the store."""
+    for address in ("/", "/store", "/store/image", "/store/image/clean,3", "/store?sql=select+1"):
+        text = site.get(address).text
+        assert f'href="{BASE}/home">Neurons and images of store</a>' in text
+
+
 def test_the_first_page_leads_to_the_stores(site):
     """Datasette's own first page links to the home of each store, with the accuracy of its models."""
     text = site.get("/").text

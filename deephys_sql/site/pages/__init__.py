@@ -59,6 +59,16 @@ def register_routes():
 
 
 @hookimpl
+def menu_links(datasette, request):
+    async def homes():
+        return [
+            {"href": store["href"], "label": f"Neurons and images of {store['name']}"} for store in await home.stores_of(datasette, request)
+        ]
+
+    return homes
+
+
+@hookimpl
 def extra_template_vars(template, request, datasette):
     async def stores():
         return {"deephys_stores": await home.stores_of(datasette, request), "deephys_css": static_url(datasette, "deephys.css")}
