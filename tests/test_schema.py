@@ -27,9 +27,7 @@ MARK = "# Written by tests/test_schema.py from the migrations and views; don't e
 def written(store):
     """The part of the module below the mark, from a store's catalogue."""
     keys = dict(
-        store.sql(
-            "select table_name, constraint_column_names from duckdb_constraints() where constraint_type = 'PRIMARY KEY'"
-        ).fetchall()
+        store.sql("select table_name, constraint_column_names from duckdb_constraints() where constraint_type = 'PRIMARY KEY'").fetchall()
     )
     found = store.sql(
         "select view_name, comment, true from duckdb_views() where not internal union all "
@@ -38,7 +36,8 @@ def written(store):
     text = MARK
     for name, comment, is_view in found:
         columns = store.sql(
-            "select column_name, data_type, is_nullable, comment from duckdb_columns() where table_name = $name order by column_index", name=name
+            "select column_name, data_type, is_nullable, comment from duckdb_columns() where table_name = $name order by column_index",
+            name=name,
         ).fetchall()
         text += f'\n{name} = Table(\n    "{name}", {"views" if is_view else "tables"},\n'
         for column, kind, nullable, said in columns:
