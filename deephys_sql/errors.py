@@ -14,7 +14,11 @@ class NotAStoreError(DeephysError):
 
 
 class StoreLockedError(DeephysError):
-    """Another process or connection has the store open in a way that excludes this one."""
+    """Another process writes the store, or has it open in a way that excludes this one."""
+
+
+class StoreChangedError(DeephysError):
+    """Another program replaced or wrote the store's file while a new version of it was made."""
 
 
 class StoreVersionError(DeephysError):
@@ -26,7 +30,7 @@ class StoreFullError(DeephysError):
 
 
 class ReadOnlyError(DeephysError):
-    """Something that writes was asked of a store opened read-only."""
+    """Something that writes was asked of a store opened read-only, or of one whose file or folder can't be written."""
 
 
 class InvalidInputError(DeephysError):

@@ -75,15 +75,17 @@ def apply(connection: duckdb.DuckDBPyConnection, migrations: list[Migration]) ->
     refresh_views(connection)
 
 
+def has_views(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Return whether the store's views and macros are those of `queries/views/`."""
+    stored = connection.execute("select distinct checksum from stored_views").fetchall()
+    return stored == [(_views()[1],)]
+
+
 def refresh_views(connection: duckdb.DuckDBPyConnection) -> None:
-    """Define every view and macro of `queries/views/` anew, unless the store's are these already."""
-    texts = [f.read_text(encoding="utf-8") for f in sorted((assets.folder("queries") / "views").glob("*.sql"))]
-    checksum = hashlib.sha256("\0".join([*texts, assets.sql(WIDE)]).encode()).hexdigest()
-    stored = connection.execute("select checksum, drop_statement from stored_views").fetchall()
-    if {row[0] for row in stored} == {checksum}:
-        return
+    """Define every view and macro of `queries/views/` anew."""
+    texts, checksum = _views()
     with transaction(connection):
-        for _, statement in stored:
+        for (statement,) in connection.execute("select drop_statement from stored_views").fetchall():
             connection.execute(statement)
         of_users = _drop_statements(connection)
         for text in texts:
@@ -98,6 +100,12 @@ def define_wide(connection: duckdb.DuckDBPyConnection) -> None:
     """Define the view experiment_wide anew: its columns are the parameters, metrics and tags that there are."""
     for (statement,) in connection.execute(assets.sql(WIDE)).fetchall():
         connection.execute(statement)
+
+
+def _views() -> tuple[list[str], str]:
+    """Return the texts that define views and macros, and one checksum of them all."""
+    texts = [f.read_text(encoding="utf-8") for f in sorted((assets.folder("queries") / "views").glob("*.sql"))]
+    return texts, hashlib.sha256("\0".join([*texts, assets.sql(WIDE)]).encode()).hexdigest()
 
 
 class transaction:

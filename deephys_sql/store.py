@@ -3,10 +3,6 @@
 import contextlib
 import datetime
 import os
-import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,19 +11,18 @@ import duckdb
 
 from deephys_sql import migrations, query
 from deephys_sql.check import find_problems
+from deephys_sql.connection import failures_explained, use
 from deephys_sql.errors import (
     InvalidInputError,
-    NotAStoreError,
     QueryError,
     ReadOnlyError,
     RecordingInProgressError,
-    StoreFullError,
-    StoreLockedError,
     StoreNotFoundError,
     StoreVersionError,
     UnknownNameError,
 )
 from deephys_sql.names import require_name
+from deephys_sql.publishing import InPlace, NewVersion, Published, recover
 from deephys_sql.recording.arrays_recording import record_arrays
 from deephys_sql.recording.request import RecordingRequest
 from deephys_sql.recording.writer import RecordingWriter, Transaction, derive
@@ -36,12 +31,8 @@ if TYPE_CHECKING:
     from deephys_sql.experiments.importing import ImportedRuns
     from deephys_sql.recording.models import ModelRecorder
 
-NO_ROOM = re.compile(r"No space left|File too large|[Qq]uota exceeded|not enough (disk )?space")
-# Nothing is downloaded without being asked.
-SETTINGS = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
 
-
-def open(path: str | os.PathLike, read_only: bool = False) -> "Store":
+def open(path: str | os.PathLike, read_only: bool = False, *, in_place: bool = False) -> "Store":
     """Open a store, and create it when the file isn't there.
 
     >>> import deephys_sql as dp, tempfile
@@ -49,15 +40,19 @@ def open(path: str | os.PathLike, read_only: bool = False) -> "Store":
     ...     store.models().fetchall()
     []
 
-    One process may have a store open for writing, or any number read-only.
-    Raises `StoreNotFoundError` (read-only, or no such folder), `NotAStoreError`, `StoreLockedError` with the process
-    that has it open, `StoreVersionError` for a store of another version.
+    Any number of processes may have a store open, and one at a time records into it: on a copy beside the file, which takes
+    the file's place when the recording is complete (see `deephys_sql.publishing`). An open store shows the version that was
+    published when it was opened, or that it has published itself since.
+    in_place: write the file itself, without a copy, for a store that is too large to copy; then no other process can have it
+    open meanwhile, and after a crash the file is repaired when it is opened for writing the next time.
+    Raises `StoreNotFoundError` (read-only, or no such folder), `NotAStoreError`, `StoreLockedError` with the process that
+    writes the file itself, `StoreVersionError` for a store of another version.
     """
-    return Store(Path(path), read_only=read_only)
+    return Store(Path(path), read_only=read_only, in_place=in_place)
 
 
 def migrate(path: str | os.PathLike) -> Path | None:
-    """Upgrade a store made by an older version; return the backup written beside it, None when it was up to date.
+    """Upgrade a store made by an older version; return where the old file is kept, None when it was up to date.
 
     >>> import deephys_sql as dp, tempfile
     >>> path = tempfile.mkdtemp() + "/study.duckdb"
@@ -65,47 +60,50 @@ def migrate(path: str | os.PathLike) -> Path | None:
     >>> dp.migrate(path) is None
     True
 
-    Raises what `open` raises.
+    Raises what `open` raises, `StoreLockedError` when somebody records into it.
     """
     path = Path(path)
-    if not path.exists():
+    file = Path(os.path.realpath(path))
+    if not file.exists():
         raise StoreNotFoundError(f"there is no file {path} to migrate.")
-    with contextlib.closing(_connect(path, read_only=False)) as connection:
-        todo = migrations.pending(connection, path)
-        if not todo:
-            migrations.refresh_views(connection)
+    recover(file)
+    with failures_explained(path), NewVersion(file) as version, contextlib.closing(Published(file)) as published:
+        todo = migrations.pending(published.connection, path)
+        if not todo and migrations.has_views(published.connection):
             return None
-        moment = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-        backup = path.with_name(f"{path.name}.backup-{todo[0].version - 1:04d}-{moment}")
-        with _failures_explained(path):
-            connection.execute("checkpoint")
-            try:
-                _copy(path, backup)  # while the file is locked, so that the copy is what is migrated
-            except BaseException:
-                backup.unlink(missing_ok=True)
-                raise
-            migrations.apply(connection, todo)
+        migrations.apply(version.begin(published.file), todo)
+        backup = None
+        if todo:
+            moment = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+            backup = file.with_name(f"{file.name}.backup-{todo[0].version - 1:04d}-{moment}")
+        version.publish(backup)
     return backup
 
 
 class Store:
     """An open store; made by `open`. Use it in a `with` statement, or call `close`."""
 
-    def __init__(self, path: Path, *, read_only: bool = False):
+    def __init__(self, path: Path, *, read_only: bool = False, in_place: bool = False):
+        if read_only and in_place:
+            raise InvalidInputError(f"{path} can't be opened both read-only and to be written in place. Choose one.")
         self.path = path
         self.read_only = read_only
+        self.in_place = in_place
+        self._file = Path(os.path.realpath(path))
+        self._version: NewVersion | None = None
         self._transaction: Transaction | None = None
         self._writer: RecordingWriter | None = None
-        is_new = not path.exists()
-        if is_new and read_only:
-            raise StoreNotFoundError(
-                f"there is no file {path}, and a store opened read-only must be there. Check the path, or make the store first."
-            )
-        with _failures_explained(path):
-            self._connection = _connect(path, read_only)
+        if not self._file.exists():
+            if read_only:
+                raise StoreNotFoundError(
+                    f"there is no file {path}, and a store opened read-only must be there. Check the path, or make the store first."
+                )
+            self._create()
+        elif not read_only:
+            recover(self._file)
+        self._opened = InPlace(self._file) if in_place else Published(self._file)
         try:
-            with _failures_explained(path):
-                self._bring_up_to_date(is_new)
+            self._bring_up_to_date()
         except BaseException:
             self.close()
             raise
@@ -124,7 +122,9 @@ class Store:
         if self._transaction is not None:
             self._transaction.abort()
             self._transaction = self._writer = None
-        self._connection.close()
+        if self._version is not None:
+            self._version.discard()
+        self._opened.close()
 
     # Asking.
 
@@ -143,7 +143,7 @@ class Store:
         """
         try:
             count = len(duckdb.extract_statements(text))
-            relation = self._connection.cursor().sql(text, params=parameters) if count == 1 else None
+            relation = self._cursor().sql(text, params=parameters) if count == 1 else None
         except duckdb.Error as error:
             raise QueryError(str(error)) from error
         if count > 1:
@@ -193,7 +193,7 @@ class Store:
         >>> dp.open(tempfile.mkdtemp() + "/study.duckdb").check()
         []
         """
-        return find_problems(self._connection.cursor())
+        return find_problems(self._cursor())
 
     # Recording.
 
@@ -271,22 +271,20 @@ class Store:
 
         Raises `UnknownNameError` when the model was not recorded on the dataset.
         """
-        self._require_writable("set a reference")
-        self._require_no_transaction()
-        self._require_names({"model": model})
-        rows = self.sql("select dataset from recording where model = $model", model=model).fetchall()
-        require_name(f"recording of model {model!r} on dataset", dataset, [row[0] for row in rows])
-        with _failures_explained(self.path), migrations.transaction(self._connection):
-            self._connection.execute(
+        with self._changing("set a reference") as connection, migrations.transaction(connection):
+            self._require_names({"model": model})
+            rows = self.sql("select dataset from recording where model = $model", model=model).fetchall()
+            require_name(f"recording of model {model!r} on dataset", dataset, [row[0] for row in rows])
+            connection.execute(
                 "update stored_model set reference_dataset_id = (select dataset_id from stored_dataset where name = ?) where name = ?",
                 [dataset, model],
             )
-            (model_id,) = self._connection.execute("select model_id from stored_model where name = ?", [model]).fetchone()
-            derive(self._connection, model_id)
+            (model_id,) = connection.execute("select model_id from stored_model where name = ?", [model]).fetchone()
+            derive(connection, model_id)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Record several times, all or nothing: the recordings become visible at the end of the `with` block.
+        """Record several times, all or nothing: the recordings become visible together, and on one copy of the file.
 
         >>> import deephys_sql as dp, numpy as np, tempfile
         >>> store = dp.open(tempfile.mkdtemp() + "/study.duckdb")
@@ -298,18 +296,18 @@ class Store:
 
         Nothing is written when anything is raised in the block, in a recording or outside.
         """
-        self._require_writable("begin a transaction")
-        self._require_no_transaction()
-        with _failures_explained(self.path):
-            transaction = self._transaction = Transaction(self._connection)
+        with self._changing("begin a transaction") as connection:
+            transaction = self._transaction = Transaction(connection)
             try:
                 yield
                 if self._transaction is None:
-                    raise InvalidInputError(f"{self.path} was closed while it recorded: close it after the `with` block.")
+                    raise self._closed_meanwhile()
                 self._require_unfailed()
                 transaction.commit()
-            except BaseException:
+            except BaseException as error:
                 transaction.abort()
+                if self._transaction is None and isinstance(error, duckdb.Error):
+                    raise self._closed_meanwhile() from error
                 raise
             finally:
                 self._transaction = None
@@ -317,25 +315,24 @@ class Store:
     @contextlib.contextmanager
     def writing(self, request: RecordingRequest) -> Iterator[RecordingWriter]:
         """Give a writer for one recording, in a transaction of its own unless `transaction` began one."""
-        self._require_writable("record")
         if self._transaction is None:
             with self.transaction(), self.writing(request) as writer:
                 yield writer
             return
+        self._require_writable("record")
         self._require_unfailed()
         transaction = self._transaction
-        with _failures_explained(self.path):
-            try:
-                writer = self._writer = RecordingWriter(self._connection, request)
-                yield writer
-                if self._writer is None:
-                    raise InvalidInputError(f"{self.path} was closed while it recorded: close it after the `with` block.")
-                writer.finish()
-            except BaseException:
-                transaction.failed = True
-                raise
-            finally:
-                self._writer = None
+        try:
+            writer = self._writer = RecordingWriter(transaction.connection, request)
+            yield writer
+            if self._writer is None:
+                raise self._closed_meanwhile()
+            writer.finish()
+        except BaseException:
+            transaction.failed = True
+            raise
+        finally:
+            self._writer = None
 
     # What is known from elsewhere.
 
@@ -385,20 +382,57 @@ class Store:
         self._require_no_transaction()
         columns = Columns(run, tuple(metrics), tuple(tags))
         named, items = items_of(source, query=query, experiment=experiment, columns=columns)
-        with _failures_explained(self.path):
-            return take(self._connection, items, source=name or named, model=model, checkpoint=checkpoint, prefix=prefix, progress=progress)
+        with self._changing("add experiments") as connection:
+            return take(connection, items, source=name or named, model=model, checkpoint=checkpoint, prefix=prefix, progress=progress)
 
-    # Opening.
+    # Opening and writing.
 
-    def _bring_up_to_date(self, is_new: bool) -> None:
-        todo = migrations.pending(self._connection, self.path)
-        if todo and not is_new and (self.read_only or todo != migrations.available()):
-            raise StoreVersionError(
-                f"{self.path} has an older schema: {', '.join(m.name for m in todo)} must be applied. "
-                f"Run `deephys-sql migrate {self.path}`; it writes a backup beside the file first."
-            )
-        if not self.read_only:
-            migrations.apply(self._connection, todo)
+    def _create(self) -> None:
+        with failures_explained(self.path), NewVersion(self._file) as version:
+            if not self._file.exists():  # otherwise another process has made it meanwhile
+                migrations.apply(version.begin(), migrations.available())
+                version.publish()
+
+    def _bring_up_to_date(self) -> None:
+        todo = migrations.pending(self._opened.connection, self.path)
+        if todo and (self.read_only or todo != migrations.available()):
+            raise self._too_old(todo)
+        if not self.read_only and (todo or not migrations.has_views(self._opened.connection)):
+            with self._changing("define its views") as connection:
+                migrations.apply(connection, todo)
+
+    def _too_old(self, todo: list[migrations.Migration]) -> StoreVersionError:
+        return StoreVersionError(
+            f"{self.path} has an older schema: {', '.join(m.name for m in todo)} must be applied. "
+            f"Run `deephys-sql migrate {self.path}`; it keeps the old file beside it."
+        )
+
+    @contextlib.contextmanager
+    def _changing(self, action: str) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Give a connection to write with: what it has written is published after the block, unless anything is raised."""
+        self._require_writable(action)
+        self._require_no_transaction()
+        with failures_explained(self.path):
+            if self.in_place:
+                yield self._opened.connection
+                return
+            with NewVersion(self._file) as self._version:
+                if not self._opened.is_newest(self._file):
+                    self._read_newest()
+                    if todo := migrations.pending(self._opened.connection, self.path):
+                        raise self._too_old(todo)
+                yield self._version.begin(self._opened.file)
+                self._version.publish()
+            self._read_newest()
+
+    def _read_newest(self) -> None:
+        """Read the version that is published now. Relations that somebody holds go on reading the one before."""
+        newest = Published(self._file)
+        self._opened.let_go()
+        self._opened = newest
+
+    def _cursor(self) -> duckdb.DuckDBPyConnection:
+        return use(self._opened.connection.cursor())
 
     def _require_writable(self, action: str) -> None:
         if self.read_only:
@@ -412,6 +446,9 @@ class Store:
     def _require_no_transaction(self) -> None:
         if self._transaction is not None:
             raise RecordingInProgressError(f"{self.path} is in a transaction: end that `with` block first.")
+
+    def _closed_meanwhile(self) -> InvalidInputError:
+        return InvalidInputError(f"{self.path} was closed while it recorded: close it after the `with` block.")
 
     def _require_unfailed(self) -> None:
         if self._transaction is not None and self._transaction.failed:
@@ -454,63 +491,3 @@ class Store:
             if parameters.get(parameter) is not None:
                 names = self.sql("select distinct category_name from category order by 1").fetchall()
                 require_name("category", parameters[parameter], [row[0] for row in names])
-
-
-def _connect(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
-    if not path.parent.is_dir():
-        raise StoreNotFoundError(f"there is no folder {path.parent} to hold {path.name}. Make it first, or check the path.")
-    if path.is_dir():
-        raise NotAStoreError(f"{path} is a folder; a store is a file, such as {path / 'study.duckdb'}.")
-    # The file is opened by DuckDB alone: closing a descriptor of our own would release the lock that this process has on it.
-    try:
-        return duckdb.connect(str(path.absolute()), read_only=read_only, config=SETTINGS)
-    except duckdb.ConnectionException as error:
-        raise StoreLockedError(
-            f"{path} is open in this process already (process {os.getpid()}), with another read_only. Close that store first."
-        ) from error
-    except duckdb.IOException as error:
-        if holder := re.search(r"Conflicting lock is held in (.+?) \(PID (\d+)\)", str(error)):
-            raise StoreLockedError(
-                f"{path} is open {'for writing ' if read_only else ''}in process {holder[2]} ({holder[1]}). "
-                f"Close it there, or work on a copy of the file."
-            ) from error
-        if "Could not set lock" in str(error):
-            raise StoreLockedError(f"{path} is open in another process. Close it there, or work on a copy.") from error
-        if NO_ROOM.search(str(error)):
-            raise
-        raise _not_a_store(path, error) from error
-    except duckdb.Error as error:
-        raise _not_a_store(path, error) from error
-
-
-def _not_a_store(path: Path, error: duckdb.Error) -> NotAStoreError:
-    return NotAStoreError(
-        f"{path} is not a DuckDB database that can be opened, so it is no store ({str(error).splitlines()[0]}). "
-        f"Give the path of a store, or of a file that isn't there yet."
-    )
-
-
-def _copy(path: Path, backup: Path) -> None:
-    """Copy a file in a process of its own: this one would lose its lock on the file by closing it."""
-    program = "import shutil, sys; shutil.copy2(*sys.argv[1:])"
-    done = subprocess.run([sys.executable, "-c", program, path, backup], capture_output=True, text=True)
-    if done.returncode:
-        raise OSError(f"{path} could not be copied to {backup}: {done.stderr.strip().splitlines()[-1]}")
-
-
-@contextlib.contextmanager
-def _failures_explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (duckdb.Error, OSError) as error:
-        if NO_ROOM.search(str(error)):
-            free = shutil.disk_usage(path.parent).free
-            raise StoreFullError(
-                f"no room to write {path}: {free / 1e9:.1f} GB are free on its disk. What was being written is undone; make "
-                f"room, and open the store again."
-            ) from error
-        if isinstance(error, duckdb.TransactionException | duckdb.ConstraintException):
-            raise RecordingInProgressError(
-                f"{path} was changed by another connection of this process meanwhile ({error}). Record one after the other."
-            ) from error
-        raise

@@ -49,7 +49,7 @@ def recorded(study, tmp_path_factory):
 def record_new(tmp_path_factory):
     """`record_new(study)` records it under new names into one store a file; returns store, model, study as named there."""
     numbers = itertools.count()
-    with dp.open(tmp_path_factory.mktemp("many") / "study.duckdb") as opened:
+    with dp.open(tmp_path_factory.mktemp("many") / "study.duckdb", in_place=True) as opened:  # no copies of what many tests share
 
         def record(new, **options):
             number = next(numbers)

@@ -247,8 +247,9 @@ def test_home_folder_and_dots(path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 # --- Open elsewhere ----------------------------------------------------------------------------------------------------
 
 HOLDER = """
-import sys, deephys_sql as dp
-with dp.open(sys.argv[1], read_only=sys.argv[2] == "True") as store:
+import sys, duckdb, deephys_sql as dp
+how = {"writing": {}, "read only": {"read_only": True}, "in place": {"in_place": True}}
+with duckdb.connect(sys.argv[1]) if sys.argv[2] == "plain" else dp.open(sys.argv[1], **how[sys.argv[2]]) as store:
     print("open", flush=True)
     sys.stdin.read()
 """
@@ -259,8 +260,8 @@ def hold() -> Iterator[Any]:
     """Opens a store in another process until the test is over."""
     holders = []
 
-    def start(path: Path, read_only: bool) -> int:
-        command = [sys.executable, "-c", HOLDER, str(path), str(read_only)]
+    def start(path: Path, how: str) -> int:
+        command = [sys.executable, "-c", HOLDER, str(path), how]
         holders.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
         assert holders[-1].stdout.readline() == b"open\n"
         return holders[-1].pid
@@ -272,33 +273,72 @@ def hold() -> Iterator[Any]:
         holder.stdout.close()
 
 
-@pytest.mark.parametrize("read_only", [False, True])
-def test_open_for_writing_elsewhere(path: Path, hold: Any, read_only: bool) -> None:
-    """A store that another process writes is refused, with the path and that process's number; nothing is changed."""
-    pid = hold(path, False)
-    with pytest.raises(StoreLockedError, match=rf"(?s)study\.duckdb.*\b{pid}\b"):
-        dp.open(path, read_only=read_only)
+@pytest.mark.parametrize("how", ["in place", "plain"])
+def test_written_in_place_elsewhere(path: Path, hold: Any, how: str) -> None:
+    """A file that another process writes itself, with this package or plain DuckDB, is refused with that process's number."""
+    pid = hold(path, how)
+    for action in (dp.open, lambda p: dp.open(p, read_only=True), lambda p: dp.open(p, in_place=True), dp.migrate):
+        with pytest.raises(StoreLockedError, match=rf"(?s)study\.duckdb.*\b{pid}\b"):
+            action(path)
+
+
+def test_written_in_place_here(path: Path, hold: Any) -> None:
+    """What is written in place is open for nobody else, and isn't while somebody reads; then everything is as ever."""
+    pid = hold(path, "read only")
     with pytest.raises(StoreLockedError, match=rf"\b{pid}\b"):
-        dp.migrate(path)
+        dp.open(path, in_place=True)
+    own = Path(shutil.copy(path, path.with_name("own.duckdb")))
+    with dp.open(own, in_place=True) as store:
+        inode = own.stat().st_ino
+        record(store, "more")
+        store.set_reference("net", "more")
+        assert own.stat().st_ino == inode
+        for others in ({}, {"read_only": True}, {"in_place": True}):
+            with pytest.raises(StoreLockedError, match=rf"process {os.getpid()}\b"):
+                dp.open(own, **others)
+        with pytest.raises(InvalidInputError), store.record(None, "net", "x", layers=[]):
+            pass
+    with dp.open(own, read_only=True) as store:
+        assert len(store.recordings().fetchall()) == 3 and store.check() == []
+    assert not own.with_name("own.duckdb.lock").exists()
+    with pytest.raises(InvalidInputError):
+        dp.open(own, read_only=True, in_place=True)
 
 
-def test_open_for_reading_elsewhere(path: Path, hold: Any) -> None:
-    """Any number of processes read a store at once; writing has to wait for them, and one of them is named."""
-    pids = [hold(path, True), hold(path, True)]
-    with dp.open(path, read_only=True) as store:
-        assert len(store.recordings().fetchall()) == 2
-    with pytest.raises(StoreLockedError, match=rf"\b({pids[0]}|{pids[1]})\b"):
-        dp.open(path)
-
-
-def test_open_in_this_process(path: Path) -> None:
-    """The same store can't be open for writing and read-only in one process: the message says where it is open."""
-    with dp.open(path), pytest.raises(StoreLockedError, match=rf"this process.*{os.getpid()}"):
-        dp.open(path, read_only=True)
-    with dp.open(path, read_only=True), pytest.raises(StoreLockedError, match=rf"this process.*{os.getpid()}"):
-        dp.open(path)
+@pytest.mark.parametrize("how", ["writing", "read only"])
+def test_open_elsewhere(path: Path, hold: Any, how: str) -> None:
+    """However many processes have a store open, in whatever way, one records into it."""
+    hold(path, how), hold(path, how)
     with dp.open(path) as store:
-        assert store.check() == []
+        record(store, "more")
+        assert len(store.recordings().fetchall()) == 3
+    with dp.open(path, read_only=True) as store:
+        assert len(store.recordings().fetchall()) == 3 and store.check() == []
+
+
+def test_plain_duckdb_does_not_write_what_is_open(path: Path) -> None:
+    """While a store is open, also during and after a recording that failed, plain DuckDB in another process may read but not write."""
+    program = "import duckdb, sys; duckdb.connect(sys.argv[1], read_only=sys.argv[2] == 'read')"
+
+    def plain(how: str) -> str:
+        return subprocess.run([sys.executable, "-c", program, path, how], capture_output=True, text=True).stderr
+
+    tries = []
+
+    def batches() -> Iterator[np.ndarray]:
+        tries.append(plain("write"))
+        yield np.ones((20, 20))
+        raise KeyError("enough")
+
+    with dp.open(path) as store:
+        with pytest.raises(KeyError, match="enough"):
+            record(store, "more", count=40, activations={"fc": batches()})
+        tries += [plain("write")]
+        record(store, "more")
+        tries += [plain("write")]
+        assert plain("read") == ""
+    assert len(tries) == 3 and all(f"PID {os.getpid()}" in answer for answer in tries)
+    assert plain("write") == ""
 
 
 # --- Schema versions ---------------------------------------------------------------------------------------------------
@@ -347,7 +387,7 @@ def test_altered_migration(path: Path, sql_files: Path, change: str) -> None:
 
 
 def test_older_schema(path: Path, sql_files: Path) -> None:
-    """An older store is not changed by opening it: the message says how to migrate, which writes a backup first."""
+    """An older store is not changed by opening it: the message says how to migrate, which keeps the old file."""
     with dp.open(path) as store:
         recordings = contents(store)
     (sql_files / "migrations" / f"{number(sql_files) + 1:04d}_note.sql").write_text(NEXT)
@@ -378,19 +418,14 @@ def test_older_schema(path: Path, sql_files: Path) -> None:
 
 
 def test_migration_that_fails(path: Path, sql_files: Path) -> None:
-    """A migration that fails is undone as a whole; the store is as old as before, and the backup is beside it."""
-    before = None
-    with dp.open(path) as store:
-        before = contents(store)
+    """A migration that fails leaves the store as it was, to the byte, and nothing beside it."""
+    before = path.read_bytes()
     broken = sql_files / "migrations" / f"{number(sql_files) + 1:04d}_broken.sql"
     broken.write_text("drop table stored_prediction; create table x (y integer); select * from nothing;")
     with pytest.raises(Exception, match="nothing"):
         dp.migrate(path)
-    assert len([p for p in path.parent.iterdir() if "backup" in p.name]) == 1
-    broken.unlink()
-    with dp.open(path) as store:
-        assert contents(store) == before
-        assert store.check() == []
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir()] == ["study.duckdb"]
 
 
 def test_new_store_gets_all_migrations(tmp_path: Path, sql_files: Path) -> None:
@@ -567,8 +602,8 @@ def test_disk_full_before_opening(small_disk: Path, path: Path) -> None:
         record(store, "more", count=300)
 
 
-def test_disk_full_while_backing_up(small_disk: Path, path: Path, sql_files: Path) -> None:
-    """When the backup does not fit, nothing is migrated, and no half of a backup is left."""
+def test_disk_full_while_migrating(small_disk: Path, path: Path, sql_files: Path) -> None:
+    """When the copy that is migrated does not fit, nothing is migrated, and no half of it is left."""
     store_path = Path(shutil.copy(path, small_disk))
     (sql_files / "migrations" / f"{number(sql_files) + 1:04d}_note.sql").write_text(NEXT)
     before = store_path.read_bytes()
@@ -624,18 +659,6 @@ def test_works_from_another_folder(path: Path, tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script, str(path)], cwd="/", capture_output=True, text=True)
     assert done.stdout == "2\n", done.stderr
-
-
-def test_lock_is_kept(path: Path) -> None:
-    """Opening, refusing or migrating a store again in the process that writes it does not let another process in."""
-    with dp.open(path):
-        dp.open(path).close()
-        with pytest.raises(StoreLockedError):
-            dp.open(path, read_only=True)
-        dp.migrate(path)
-        program = f"import deephys_sql as dp; dp.open({str(path)!r})"
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-        assert done.returncode and "StoreLockedError" in done.stderr
 
 
 def test_sql_runs_one_statement(path: Path) -> None:

@@ -50,14 +50,14 @@ class Transaction:
     """What is written from its beginning on: `commit` makes it visible, `abort` leaves the store as it was."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection):
-        self._connection = connection
+        self.connection = connection
         self.failed = False  # a recording was left half-written
         connection.execute(f"set memory_limit = '{WRITING_MEMORY}'")
         connection.execute("begin transaction")
 
     def commit(self) -> None:
-        self._connection.execute("commit")
-        self._connection.execute("reset memory_limit")
+        self.connection.execute("commit")
+        self.connection.execute("reset memory_limit")
 
     def abort(self) -> None:
         """Undo everything since the beginning."""
@@ -65,7 +65,7 @@ class Transaction:
         # the next open sees none of it.
         for statement in ("rollback", "reset memory_limit", "checkpoint"):
             with suppress(duckdb.Error):
-                self._connection.execute(statement)
+                self.connection.execute(statement)
 
 
 class RecordingWriter:
