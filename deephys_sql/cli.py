@@ -262,7 +262,7 @@ def serve(
 @main.command()
 @click.argument("store", type=STORE)
 def migrate(store: Path) -> None:
-    """Upgrade a store made by an older version, after writing a backup beside it.
+    """Upgrade a store made by an older version, and keep the old file beside it.
 
     \b
     Example:
