@@ -239,8 +239,8 @@ def _copy(source: BinaryIO, target: Path) -> None:
         size, free = os.fstat(source.fileno()).st_size, shutil.disk_usage(target.parent).free
         if free < size:
             raise StoreFullError(
-                f"no room to write {target.name.removesuffix('.writing')}: it is written on a copy, which takes {size / 1e9:.2f} GB, and "
-                f"{free / 1e9:.2f} GB are free in {target.parent}. Make room, or open the store with in_place=True."
+                f"no room to write {target.with_suffix('')}: it is written on a copy beside it, which takes {size / 1e6:,.0f} MB, and "
+                f"{free / 1e6:,.0f} MB are free. Make room, or open the store with in_place=True."
             )
         source.seek(0)
         with tqdm(total=size, desc=f"copying {target.stem}", unit="B", unit_scale=True, delay=1, disable=None) as bar:

@@ -548,10 +548,10 @@ def test_file_too_large(path: Path, images: int) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 24 MB, where this machine lets us mount one."""
+    """A disk of 64 MB, where this machine lets us mount one."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(disk)]
     if os.geteuid() or shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
         pytest.skip("mounting a small disk needs root")
     yield disk
@@ -561,7 +561,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_disk_full_while_recording(small_disk: Path, path: Path) -> None:
     """A recording that does not fit on the disk is refused by name; the store is as before, and works once there is room."""
     store_path = Path(shutil.copy(path, small_disk))
-    (small_disk / "ballast").write_bytes(bytes(8_000_000))
+    (small_disk / "ballast").write_bytes(bytes(shutil.disk_usage(small_disk).free - store_path.stat().st_size - 4_000_000))
     with dp.open(store_path) as store:
         before = contents(store)
         random = np.random.default_rng(0)
@@ -587,13 +587,14 @@ def test_no_room_for_a_new_store(small_disk: Path) -> None:
 
 
 def test_disk_full_before_opening(small_disk: Path, path: Path) -> None:
-    """On a full disk a store can be read; writing into it fails with a word on room, and works once there is some."""
+    """On a full disk a store can be read; writing into it fails with the room it takes, and works once there is some."""
     store_path = Path(shutil.copy(path, small_disk))
     free = shutil.disk_usage(small_disk).free
     (small_disk / "ballast").write_bytes(bytes(free))
     with dp.open(store_path, read_only=True) as store:
         assert store.check() == []
-    with pytest.raises(StoreFullError, match="room"), dp.open(store_path) as store:
+    size = f"{store_path.stat().st_size / 1e6:.0f} MB"
+    with pytest.raises(StoreFullError, match=rf"no room.*{size}.* 0 MB are free"), dp.open(store_path) as store:
         record(store, "more", count=3000)
     (small_disk / "ballast").unlink()
     with dp.open(store_path) as store:

@@ -28,6 +28,7 @@ from datasette.tracer import trace
 from datasette.utils import tilde_decode
 
 from deephys_sql.errors import DeephysError
+from deephys_sql.publishing import stamp
 from deephys_sql.site import sandbox_worker, schema
 from deephys_sql.site.named_queries import bind, canned_queries
 from deephys_sql.site.sandbox import InProcess, Sandbox
@@ -59,9 +60,13 @@ class Version:
 
     def __init__(self, path: Path):
         self.path = path
-        self.stamp = stamp(path)
-        self._fast = self._connect(threads=os.cpu_count() or 1)
-        self._steady = self._connect(threads=1)
+        while True:
+            self.stamp = stamp(path.stat())
+            self._fast = self._connect(threads=os.cpu_count() or 1)
+            self._steady = self._connect(threads=1)
+            if stamp(path.stat()) == self.stamp:
+                break
+            _close(self._fast, self._steady)  # it was replaced between the two
         self.tables, self.shadow = schema.read(self.cursor())
         self.counts: dict[str, int | None] | None = None
         self.kept: dict[str, Results] = {}
@@ -83,12 +88,6 @@ class Version:
 def _close(*connections: duckdb.DuckDBPyConnection) -> None:
     for connection in connections:
         connection.close()
-
-
-def stamp(path: Path) -> tuple[int, int, int]:
-    """Return what changes when a file is replaced."""
-    status = path.stat()
-    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 class StoreDatabase(Database):
@@ -125,10 +124,10 @@ class StoreDatabase(Database):
 
     def _reopen(self) -> None:
         try:
-            if stamp(self.store) == self._newest.stamp:
+            if stamp(self.store.stat()) == self._newest.stamp:
                 return
             with self._opening:
-                if stamp(self.store) != self._newest.stamp:
+                if stamp(self.store.stat()) != self._newest.stamp:
                     self._newest = Version(self.store)
         except (OSError, duckdb.Error) as error:  # on its way, or not a store: go on with what there is
             sys.stderr.write(f"{self.store} has changed and can't be opened, the version before is served on: {error}\n")

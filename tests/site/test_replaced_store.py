@@ -2,10 +2,18 @@
 
 import asyncio
 import gc
+import json
 import os
 import shutil
+import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
+import urllib.error
+import urllib.parse
+import urllib.request
 
 import duckdb
 import numpy as np
@@ -127,3 +135,64 @@ def test_a_failure_inside_duckdb_ends_one_answer_at_most(new_site, store_path, m
     monkeypatch.setattr(Version, "cursor", fails)
     assert [len(site.rows("/store/model.json")) for _ in range(2)] == [1, 1]
     assert capsys.readouterr().err.count("opened again") == 1
+
+
+def fetched(address):
+    with urllib.request.urlopen(address, timeout=60) as response:
+        return response.read()
+
+
+def test_recording_into_a_store_that_is_served(store_path, tmp_path):
+    """A server answers everything that is asked of it while another process records three times into its store, and shows each."""
+    path = shutil.copy(store_path, tmp_path / "store.duckdb")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "deephys_sql.cli", "serve", path, "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as server:
+        site = f"http://127.0.0.1:{port}"
+        for _ in range(300):
+            try:
+                fetched(site)
+                break
+            except (urllib.error.URLError, ConnectionError):
+                assert server.poll() is None, server.stderr.read()
+                time.sleep(0.1)
+        visitors_sql = urllib.parse.urlencode({"sql": "select count(*) as n from recording"})
+        versions = json.loads(fetched(f"{site}/-/versions.json"))
+        sql_page = "store/-/query.json" if versions["datasette"]["version"].startswith("1.") else "store.json"
+        addresses = ["", "store/recording.json?_shape=array", "store/activation?_size=3", f"{sql_page}?{visitors_sql}&_shape=array"]
+        addresses += ["store/-/export.csv?table=recording"]
+        failed, answers, done = [], [0] * len(addresses), threading.Event()
+
+        def visit(number):
+            while not done.is_set():
+                try:
+                    fetched(f"{site}/{addresses[number]}")
+                    answers[number] += 1
+                except OSError as error:
+                    failed.append((addresses[number], error, getattr(error, "read", bytes)()))
+
+        visitors = [threading.Thread(target=visit, args=(number,)) for number in range(len(addresses))]
+        for visitor in visitors:
+            visitor.start()
+        try:
+            with dp.open(path) as store:
+                for number in range(1, 4):
+                    before = list(answers)
+                    store.add_recording(
+                        model=f"net {number}", dataset="clean", activations={"fc": np.full((60, 1), number)}, predictions=[0] * 60,
+                        progress=False,
+                    )  # fmt: skip
+                    shown = json.loads(fetched(f"{site}/store/recording.json?_shape=array"))
+                    assert f"net {number}" in {row["model"] for row in shown}
+                    while not all(now > then for now, then in zip(answers, before, strict=True)) and not failed:
+                        time.sleep(0.05)
+        finally:
+            done.set()
+            for visitor in visitors:
+                visitor.join()
+            server.send_signal(signal.SIGINT)
+            _, written = server.communicate(timeout=30)
+    assert failed == [] and min(answers) >= 3
+    assert "can't be opened" not in written and "Traceback" not in written
