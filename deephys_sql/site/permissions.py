@@ -1,6 +1,39 @@
-"""Datasette's permission checks, in the words of both of its lines."""
+"""Datasette's permission checks, in the words of both of its lines, and which tables our own SQL shows rows of."""
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
 
 from datasette.utils.asgi import Forbidden
+
+# What every page shows: names, and the accuracy of each recording.
+NAMES = frozenset(("model", "layer", "dataset", "category", "recording", "dataset_accuracy"))
+# The views that show what other relations of our SQL hold; those not named here go by their own name, less `stored_`.
+SHOWN_BY = {
+    "stored_activation": ("activation", "response"),
+    "stored_image_activation": ("activation", "response_by_image"),
+    "strongest_category": ("category_response",),
+    "stored_strongest_category": ("strongest_category", "category_response"),
+    "scores": ("neuron_score",),
+    "score_rows": ("neuron_score",),
+    "top_neurons": ("response_by_image",),
+    "top_neurons_of": ("response_by_image",),
+    "similar_images": ("response_by_image",),
+    "similar_images_on": ("response_by_image",),
+    "confusion_set": ("prediction",),
+}
+_READ = re.compile(r"\b(?:from|join)\s+(\w+)")
+
+
+@lru_cache(maxsize=1024)
+def tables_of(sql: str) -> frozenset[str]:
+    """Return the tables and views whose rows our own SQL shows, some names of its steps among them.
+
+    >>> sorted(tables_of("select * from stored_image as i join prediction as p on true"))
+    ['image', 'prediction', 'stored_image']
+    """
+    read = set(_READ.findall(sql))
+    return frozenset(read).union(*(SHOWN_BY.get(name, (name.removeprefix("stored_"),)) for name in read))
 
 
 async def ensure(datasette, request, action: str, database: str, name: str | None = None) -> None:
@@ -22,3 +55,32 @@ async def ensure(datasette, request, action: str, database: str, name: str | Non
     }.get(action, lambda: DatabaseResource(database=database))()
     if not await datasette.allowed(action=action, resource=resource, actor=request.actor):
         raise Forbidden(f"You do not have permission for {action} on {name or database}")
+
+
+class Visitor:
+    """Who asks for a page of a database: what the page shows is checked, once.
+
+    What is answered to somebody who is known Datasette marks `cache-control: private, no-store` itself.
+    """
+
+    def __init__(self, datasette, actor, database: str):
+        self.datasette, self.actor, self.database = datasette, actor, database
+        self._seen: dict[str, set[str]] = {"view-table": set(), "view-query": set()}
+        self._allowed: dict[str, set[str]] = {}
+
+    async def require(self, action: str, names: Iterable[str]) -> None:
+        """Raise Datasette's `Forbidden` unless these tables (`view-table`) or queries (`view-query`) may be seen."""
+        new = set(names) - self._seen[action]
+        if new and (refused := await self._refused(action, new)):
+            raise Forbidden(f"You do not have permission for {action} on {', '.join(sorted(refused))} of {self.database}")
+        self._seen[action] |= new
+
+    async def _refused(self, action: str, names: set[str]) -> set[str]:
+        if hasattr(self.datasette, "permission_allowed"):  # Datasette 0.65
+            ask = self.datasette.permission_allowed
+            return {name for name in names if not await ask(self.actor, action, (self.database, name), default=True)}
+        if action not in self._allowed:
+            await self.datasette.refresh_schemas()  # else its list of tables is empty until one of its own pages was opened
+            found = await self.datasette.allowed_resources(action, self.actor, parent=self.database, limit=1000)
+            self._allowed[action] = {resource.child for resource in found.resources}
+        return names - self._allowed[action]

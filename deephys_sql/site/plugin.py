@@ -18,9 +18,10 @@ import urllib.parse
 import markupsafe
 from datasette import hookimpl
 from datasette.utils import tilde_decode, tilde_encode
+from datasette.utils.asgi import Forbidden
 
 from deephys_sql import query
-from deephys_sql.site import named_queries, policy, streaming
+from deephys_sql.site import named_queries, permissions, policy, streaming
 from deephys_sql.site.database import Request, StoreDatabase, request
 from deephys_sql.site.named_queries import canned_queries
 
@@ -65,7 +66,12 @@ def startup(datasette):
 
 @hookimpl(optionalhook=True, specname="canned_queries")
 def queries_of_store(datasette, database):
-    return canned_queries() if isinstance(datasette.databases.get(database), StoreDatabase) else None
+    """Our queries, each with the `allow` block that the site's owner wrote under its name."""
+    if not isinstance(datasette.databases.get(database), StoreDatabase):
+        return None
+    written = datasette.metadata("queries", database=database, fallback=False) or {}
+    blocks = {name: {"allow": one["allow"]} for name, one in written.items() if isinstance(one, dict) and "allow" in one}
+    return {name: canned | blocks.get(name, {}) for name, canned in canned_queries().items()}
 
 
 @hookimpl(optionalhook=True)
@@ -119,6 +125,11 @@ async def _filled_in(datasette, path: str, query_string: bytes) -> bytes:
     store = next((one for one in stores(datasette) if one.route == tilde_decode(database)), None)
     if known is None or store is None:
         return query_string
+    anybody = permissions.Visitor(datasette, None, store.name)
+    try:
+        await anybody.require("view-table", (permissions.NAMES | {"confusion"}) & store.version().tables.keys())
+    except Forbidden:  # then no form tells names
+        return await named_queries.fill_in(known, store, query_string, examples=False)
     return await named_queries.fill_in(known, store, query_string, examples=not form)  # who asks for data says of what
 
 

@@ -58,6 +58,7 @@ async def export(request, datasette, send):
             "content-type": MEDIA_TYPES[form],
             "content-disposition": f'attachment; filename="{_file_name(name)}.{form}"',
             "x-content-type-options": "nosniff",
+            "cache-control": "private",
         }
         encoded = [(key.encode(), value.encode("latin-1")) for key, value in headers.items()]
         await send({"type": "http.response.start", "status": 200, "headers": encoded})

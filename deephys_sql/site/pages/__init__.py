@@ -29,7 +29,10 @@ async def picture(page):
     if kind is None:
         raise PageError(404, f"There is no picture of image {number} of “{dataset}”.", "It was recorded without one, or isn't there.")
     known = bool(page.args.get("version"))
-    headers = {"x-content-type-options": "nosniff", "cache-control": "private, max-age=31536000, immutable" if known else "no-cache"}
+    headers = {
+        "x-content-type-options": "nosniff",
+        "cache-control": "private, max-age=31536000, immutable" if known else "private, no-cache",
+    }
     response = Response(rows[0]["thumbnail"], headers=headers)
     response.content_type = kind
     return response

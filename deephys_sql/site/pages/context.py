@@ -74,8 +74,10 @@ class Page:
     `dataset` (the first of them), `layer`, `neurons` (of the layer), `k`, `categories` (names by id).
     """
 
-    def __init__(self, datasette, request, database: StoreDatabase, names: contents.Names, *, needs_model: bool):
-        self.datasette, self.request, self.database, self.names = datasette, request, database, names
+    def __init__(
+        self, datasette, request, database: StoreDatabase, names: contents.Names, visitor: permissions.Visitor, *, needs_model: bool
+    ):
+        self.datasette, self.request, self.database, self.names, self.visitor = datasette, request, database, names, visitor
         self.parts = {key: tilde_decode(value) for key, value in request.url_vars.items() if value is not None}
         self.args = request.args
         self.ran: dict[str, Ran] = {}
@@ -288,6 +290,7 @@ class Page:
         """
         as_name = values.pop("as_name", name)
         known = query.available()[name]
+        await self.visitor.require("view-query", [name])
         own = {key: getattr(self, key, None) for key in ("model", "layer", "dataset", "k")} | {"reference": self.against}
         given = {key: value for key, value in {**own, **values}.items() if key in known.parameters and value not in (None, "")}
         text, bound = known.bind(given)
@@ -295,7 +298,11 @@ class Page:
         return await self.rows(text, bound, keep=keep)
 
     async def rows(self, sql: str, values: Mapping[str, Any] | None = None, *, keep: bool = False) -> list:
-        """Run our own SQL, a file under `queries/site/` or a single line, with bound values."""
+        """Run our own SQL, a file under `queries/site/` or a single line, with bound values.
+
+        Raises Datasette's `Forbidden` when the visitor may not see a table or view that it reads.
+        """
+        await self.visitor.require("view-table", permissions.tables_of(sql) & self.database.version().tables.keys())
         if not keep:
             return (await self.database.query(sql, values or {})).rows
         kept = contents.kept(self.database)
@@ -353,8 +360,10 @@ def page(address: str, *, needs_model: bool = True):
             shown = None
             try:
                 database = await _database(datasette, request)
+                visitor = permissions.Visitor(datasette, request.actor, database.name)
+                await visitor.require("view-table", permissions.NAMES & database.version().tables.keys())
                 names = await contents.names_of(database)
-                shown = Page(datasette, request, database, names, needs_model=needs_model)
+                shown = Page(datasette, request, database, names, visitor, needs_model=needs_model)
                 return await function(shown)
             except PageError as error:
                 return await error_page(datasette, request, error)

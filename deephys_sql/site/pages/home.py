@@ -1,11 +1,16 @@
 """The home page of a store: what was recorded, how accurate, and where to look first; and the overview of all stores."""
 
 import asyncio
+import contextlib
 
+from datasette.utils.asgi import Forbidden
+
+from deephys_sql.site import permissions
 from deephys_sql.site.contents import names_of
 from deephys_sql.site.pages import sets
 from deephys_sql.site.pages.context import Page, page
 from deephys_sql.site.pages.layer import neurons_of, ranked
+from deephys_sql.site.plugin import stores
 
 SUSPECTS = 4
 CONFUSIONS = 6
@@ -48,17 +53,12 @@ async def _model(page: Page):
 
 async def stores_of(datasette, request) -> list[dict]:
     """Return what Datasette's own first page says about the stores that this visitor may see."""
-    from datasette.utils.asgi import Forbidden
-
-    from deephys_sql.site.permissions import ensure
-    from deephys_sql.site.plugin import stores
-
     seen = []
     for database in stores(datasette):
-        try:
-            await ensure(datasette, request, "view-database", database.name)
-        except Forbidden:
-            continue
-        names = await names_of(database)
-        seen.append({"name": database.name, "href": str(datasette.urls.database(database.name)) + "/-/home", "names": names})
+        with contextlib.suppress(Forbidden):
+            await permissions.ensure(datasette, request, "view-database", database.name)
+            visitor = permissions.Visitor(datasette, request.actor, database.name)
+            await visitor.require("view-table", permissions.NAMES & database.version().tables.keys())
+            names = await names_of(database)
+            seen.append({"name": database.name, "href": str(datasette.urls.database(database.name)) + "/-/home", "names": names})
     return seen

@@ -85,7 +85,7 @@ async def histogram(page: Page):
     )
     headers = {
         "x-content-type-options": "nosniff",
-        "cache-control": "private, max-age=31536000, immutable" if page.args.get("version") else "no-cache",
+        "cache-control": "private, max-age=31536000, immutable" if page.args.get("version") else "private, no-cache",
     }
     response = Response(str(svg), headers=headers)
     response.content_type = "image/svg+xml"
