@@ -66,6 +66,14 @@ async def draw(spec: dict[str, Any], *, title: str, alone: bool = False) -> Mark
     return await asyncio.to_thread(_draw, spec, title, alone)
 
 
+def warm_up() -> None:
+    """Draw once what nobody sees: the first chart of a process takes most of a second, and a visitor should not wait for it."""
+    import altair as alt
+
+    spec = alt.Chart(alt.Data(name="points")).mark_point().to_dict(validate=False)
+    _draw(_with(spec, points=[{}]), "", alone=False)
+
+
 def _draw(spec: dict[str, Any], title: str, alone: bool) -> Markup:
     import vl_convert
 

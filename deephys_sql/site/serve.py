@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def serve(
         from datasette.plugins import pm
     except ImportError as error:
         raise MissingExtraError("the site needs Datasette. Install it: pip install 'datasette>=0.65.5'") from error
-    from deephys_sql.site import pages, plugin
+    from deephys_sql.site import charts, pages, plugin
 
     for module in (plugin, pages):
         if not pm.is_registered(module):  # a checkout that was installed before it had the plugin
@@ -61,5 +62,6 @@ def serve(
     os.environ["DEEPHYS_SQL_SITE"] = json.dumps(
         {"stores": [str(path) for path in paths], "sandbox": not in_process, "memory": "--memory" in options}
     )
+    threading.Thread(target=charts.warm_up, daemon=True).start()
     with contextlib.suppress(click.Abort, KeyboardInterrupt):  # Ctrl-C is how it ends
         cli.main(args=[*arguments, *options], prog_name="datasette", standalone_mode=False)

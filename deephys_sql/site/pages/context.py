@@ -81,6 +81,7 @@ class Page:
         self.parts = {key: tilde_decode(value) for key, value in request.url_vars.items() if value is not None}
         self.args = request.args
         self.ran: dict[str, Ran] = {}
+        self._queries: dict[tuple, str] = {}
         self.base = datasette.urls.path(f"/{tilde_encode(database.route or database.name)}/-")
         self.base = str(self.base)
         self.k = self.number_of("k", 20, 1, 100)
@@ -193,7 +194,7 @@ class Page:
 
     def address(self, *parts: Any, **changes: Any) -> str:
         """Return an address below the database, `address("model", "net", layer="fc")`; None leaves a choice out."""
-        path = "/".join(tilde_encode(str(part)) for part in parts)
+        path = "/".join(_encoded(str(part)) for part in parts)
         return f"{self.base}/{path}{self._query(changes)}"
 
     def here(self, **changes: Any) -> str:
@@ -219,6 +220,14 @@ class Page:
         return chosen
 
     def _query(self, changes: Mapping[str, Any]) -> str:
+        key = tuple(changes.items())
+        if any(isinstance(value, list) for value in changes.values()):
+            return self._query_of(changes)
+        if key not in self._queries:  # the same for a thousand links of a page
+            self._queries[key] = self._query_of(changes)
+        return self._queries[key]
+
+    def _query_of(self, changes: Mapping[str, Any]) -> str:
         values = {**self.choices(), **changes}
         pairs = [(key, one) for key, value in values.items() for one in _several(value)]
         return "?" + urllib.parse.urlencode(pairs) if pairs else ""
@@ -410,6 +419,11 @@ async def _database(datasette, request) -> StoreDatabase:
         )
     await permissions.ensure(datasette, request, "view-database", found.name)
     return found
+
+
+@functools.lru_cache(maxsize=10_000)
+def _encoded(part: str) -> str:
+    return tilde_encode(part)
 
 
 def _several(value: Any) -> list[str]:
