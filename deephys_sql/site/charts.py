@@ -196,7 +196,8 @@ async def histograms(rows: Iterable[Mapping[str, Any]], *, datasets: Sequence[tu
         {
             "dataset": row["dataset"],
             "low": row["low"],
-            "high": row["high"],
+            # A constant neuron's only bar has a width too.
+            "high": row["high"] if row["high"] > row["low"] else row["low"] + (abs(row["low"]) or 1) / 50,
             "share": row["images"] / totals[row["dataset"]],
             "tip": f"{row['images']:,} images from {row['low']:.3g} to {row['high']:.3g}",
         }

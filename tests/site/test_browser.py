@@ -270,6 +270,7 @@ def test_pages_work_without_javascript(visit):
     for name, address in OURS.items():
         assert page.goto(visitor.site + address).status == 200, name
         assert page.locator("main h1").inner_text().strip(), name
+        assert page.locator("#random-neuron, #random-wrong").count() == 2, name
     page.goto(visitor.site + OURS["neuron"])
     assert page.locator(".chart img").evaluate("(image) => image.complete || image.loading") is not None
     page.get_by_role("link", name="Show examples").click()
