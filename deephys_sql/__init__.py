@@ -8,9 +8,24 @@
 from deephys_sql.errors import DeephysError
 from deephys_sql.formats.deephys_export import export_deephys
 from deephys_sql.formats.deephys_import import import_deephys
+from deephys_sql.formats.parquet_export import export_parquet
+from deephys_sql.formats.parquet_import import import_parquet
+from deephys_sql.formats.shards import ShardWriter
 from deephys_sql.store import Store, migrate, open
 
-__all__ = ["DeephysError", "Store", "export_deephys", "import_deephys", "layers", "migrate", "open", "record"]
+__all__ = [
+    "DeephysError",
+    "ShardWriter",
+    "Store",
+    "export_deephys",
+    "export_parquet",
+    "import_deephys",
+    "import_parquet",
+    "layers",
+    "migrate",
+    "open",
+    "record",
+]
 
 
 def __getattr__(name: str):

@@ -20,7 +20,7 @@ def find_problems(connection: duckdb.DuckDBPyConnection) -> list[str]:
         if images_checksum(connection, dataset_id) != checksum:
             problems.append(f"{name}: the images are not those that were written (their checksum differs).")
     for recording_id, title, checksum, layers in connection.execute(assets.sql("store/select_recordings.sql")).fetchall():
-        if _predictions_checksum(connection, recording_id, layers) != checksum:
+        if predictions_checksum(connection, recording_id, layers) != checksum:
             problems.append(f"{title}: the predictions are not those that were written (their checksum differs).")
     layers = connection.execute(assets.sql("store/select_recorded_layers.sql")).fetchall()
     for recording_id, layer_id, title, images, neurons, checksum in layers:
@@ -31,7 +31,8 @@ def find_problems(connection: duckdb.DuckDBPyConnection) -> list[str]:
     return problems
 
 
-def _predictions_checksum(connection: duckdb.DuckDBPyConnection, recording_id: int, layers: list[str]) -> str | None:
+def predictions_checksum(connection: duckdb.DuckDBPyConnection, recording_id: int, layers: list[str]) -> str | None:
+    """Return the SHA-256 over a recording's predictions and the checksums of its layers; None when images are missing."""
     statement = "select image, predicted, confidence from stored_prediction where recording_id = ? order by image"
     rows = connection.execute(statement, [recording_id]).fetchnumpy()
     if not np.array_equal(rows["image"], np.arange(len(rows["image"]))):

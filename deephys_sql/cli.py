@@ -170,6 +170,20 @@ def import_deephys(
         click.echo(note)
 
 
+@import_.command("parquet")
+@click.argument("store", type=STORE)
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--replace", is_flag=True, help="Take the place of recordings of the same model and dataset.")
+def import_parquet(store: Path, folder: Path, replace: bool) -> None:
+    """Read a folder that `export parquet` wrote, or shards that several processes wrote.
+
+    \b
+    Example:
+      deephys-sql import parquet study.duckdb study_parquet
+    """
+    dp.import_parquet(store, folder, replace=replace)
+
+
 @main.group()
 def export() -> None:
     """Write what a store holds as files of another format.
@@ -194,6 +208,19 @@ def export_deephys(store: Path, model: str, folder: Path, overwrite: bool) -> No
     """
     for loss in dp.export_deephys(store, model, folder, overwrite=overwrite):
         click.echo(loss)
+
+
+@export.command("parquet")
+@click.argument("store", type=STORE)
+@click.argument("folder", type=click.Path(path_type=Path))
+def export_parquet(store: Path, folder: Path) -> None:
+    """Write a store as Parquet files: a folder a table, in it a folder a model, layer and dataset.
+
+    \b
+    Example:
+      deephys-sql export parquet demo.duckdb demo_parquet
+    """
+    dp.export_parquet(store, folder)
 
 
 @main.command()

@@ -283,7 +283,7 @@ class Store:
             derive(connection, model_id)
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Record several times, all or nothing: the recordings become visible together, and on one copy of the file.
 
         >>> import deephys_sql as dp, numpy as np, tempfile
@@ -299,7 +299,7 @@ class Store:
         with self._changing("begin a transaction") as connection:
             transaction = self._transaction = Transaction(connection)
             try:
-                yield
+                yield connection
                 if self._transaction is None:
                     raise self._closed_meanwhile()
                 self._require_unfailed()
@@ -333,6 +333,14 @@ class Store:
             raise
         finally:
             self._writer = None
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Give a connection that sees the store as it is now, for the length of a `with` block."""
+        with contextlib.closing(self._connection.cursor()) as cursor:
+            cursor.execute("begin transaction")
+            yield cursor
+            cursor.execute("rollback")
 
     # What is known from elsewhere.
 

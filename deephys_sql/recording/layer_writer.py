@@ -63,13 +63,17 @@ class Appender:
 
 
 class LayerWriter:
-    """Gathers rows into blocks and writes each block; `finish` writes the summaries and returns the checksum."""
+    """Gathers rows into blocks and writes each block; `finish` writes the summaries and returns the checksum.
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, recording_id: int, layer_id: int, neurons: int, categories: int):
+    Without the number of categories there are no summaries.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, recording_id: int, layer_id: int, neurons: int, categories: int | None):
         self.neurons = neurons
         self._connection = connection
         self._ids = {"recording_id": recording_id, "layer_id": layer_id}
-        self._summary = LayerSummary(neurons, categories)
+        self._summary = None if categories is None else LayerSummary(neurons, categories)
+        self._images = 0
         self._checksum = hashlib.sha256()
         size = block_images(neurons)
         self._block = np.empty((size, neurons), np.float32)
@@ -96,14 +100,14 @@ class LayerWriter:
             self._write_block()
         self._by_neuron.flush()
         self._by_image.flush()
-        self._write_summary()
+        if self._summary is not None:
+            self._write_summary()
         return self._checksum.hexdigest()
 
     def _write_block(self) -> None:
         block, labels = self._block[: self._filled], self._labels[: self._filled]
-        first_image = self._summary.images
         by_neuron = np.array(block.T, order="C")  # a copy always: rows wait to be inserted while the block is filled anew
-        images = np.arange(first_image, first_image + len(block), dtype=np.int32)
+        images = np.arange(self._images, self._images + len(block), dtype=np.int32)
         self._by_neuron.add(
             {
                 "neuron": np.repeat(np.arange(self.neurons, dtype=np.int32), len(block)),
@@ -122,7 +126,9 @@ class LayerWriter:
             }
         )
         self._checksum.update(np.ascontiguousarray(block, "<f4"))
-        self._summary.add(by_neuron, labels)
+        if self._summary is not None:
+            self._summary.add(by_neuron, labels)
+        self._images += len(block)
         self._filled = 0
 
     def _write_summary(self) -> None:

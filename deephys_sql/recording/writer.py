@@ -215,7 +215,7 @@ class RecordingWriter:
                 f"output {self.request.output!r} has {output.shape[1]} values an image, and there are "
                 f"{len(self._categories)} categories ({_excerpt(self._categories, 0)}): they must be one for one."
             )
-        category_list_id = self._create_category_list()
+        category_list_id = create_category_list(self._connection, self._categories)
         if self._model_id is None:
             self._model_id = self._row("select nextval('model_number')")[0]
             self._connection.execute(
@@ -242,20 +242,6 @@ class RecordingWriter:
                 f"columns are then numbered."
             )
         return [str(category) for category in range(output.shape[1])]
-
-    def _create_category_list(self) -> int:
-        checksum = hashlib.sha256("\0".join(self._categories).encode()).hexdigest()
-        stored = self._row("select category_list_id from stored_category_list where checksum = ?", checksum)
-        if stored:
-            return stored[0]
-        (category_list_id,) = self._row("select nextval('category_list_number')")
-        self._connection.execute("insert into stored_category_list values (?, ?)", [category_list_id, checksum])
-        numbers = np.arange(len(self._categories), dtype=np.int32)
-        self._insert(
-            "stored_category",
-            {"category_list_id": np.full_like(numbers, category_list_id), "category": numbers, "name": self._categories},
-        )
-        return category_list_id
 
     def _create_layer(self, name: str, neurons: int) -> int:
         description = [neurons, self.request.nonlinearity.get(name), self.request.pooling.get(name)]
@@ -417,6 +403,21 @@ class RecordingWriter:
 
 Writing = Callable[[RecordingRequest], AbstractContextManager[RecordingWriter]]
 """Gives a writer for the length of a `with` block: `Store.writing`."""
+
+
+def create_category_list(connection: duckdb.DuckDBPyConnection, categories: Sequence[str]) -> int:
+    """Return the id of the list of these categories, which is made if it is not there."""
+    checksum = hashlib.sha256("\0".join(categories).encode()).hexdigest()
+    stored = connection.execute("select category_list_id from stored_category_list where checksum = ?", [checksum]).fetchone()
+    if stored:
+        return stored[0]
+    (category_list_id,) = connection.execute("select nextval('category_list_number')").fetchone()
+    connection.execute("insert into stored_category_list values (?, ?)", [category_list_id, checksum])
+    numbers = np.arange(len(categories), dtype=np.int32)
+    columns = {"category_list_id": np.full_like(numbers, category_list_id), "category": numbers, "name": list(categories)}
+    incoming = pa.table(columns)  # noqa: F841 - the statement names it
+    connection.execute("insert into stored_category by name select * from incoming")
+    return category_list_id
 
 
 def derive(connection: duckdb.DuckDBPyConnection, model_id: int) -> None:

@@ -79,12 +79,8 @@ def stored(store, dataset="test"):
 
 
 def names(store):
-    return [
-        row[0]
-        for row in store.sql(
-            "select c.category_name from category as c join model as m using (category_list) where m.model = 'net' order by c.category"
-        ).fetchall()
-    ]
+    rows = store.sql("select c.category_name from category as c join model as m using (category_list) order by c.category").fetchall()
+    return [row[0] for row in rows]
 
 
 def record(store, net, data, **options):
@@ -297,7 +293,7 @@ def test_a_loader_is_left_as_it_is(store, net, pixels, labels):
     """What gives batches is not put into batches again, and has no pictures of its own; nor has it a transform."""
     loader = DataLoader(Numbered(pixels, labels, half), batch_size=2)
     record(store, net, loader)
-    labels_found, pictures, _, _, _ = stored(store)
+    labels_found, pictures, *_ = stored(store)
     assert labels_found == labels and pictures == [None] * 7
     with pytest.raises(InvalidInputError, match="transform is for folders"):
         record(store, net, loader, transform=half, replace=True)
