@@ -32,7 +32,7 @@ def test_python_block_runs(tmp_path, monkeypatch, capsys):
         },
         "names": ["cat", "dog", "owl", "fox"],
     }
-    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    block, *_ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     exec(block, names)
     assert "features  Sequential  1 x 4 x 6 x 6" in capsys.readouterr().out
     with dp.open("study.duckdb", read_only=True) as store:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 
 import duckdb
@@ -208,6 +209,25 @@ def test_pandas_and_arrow_read_it(source, exported):
     found = pyarrow.dataset.dataset(exported / "activation", partitioning=partitioning).to_table(columns=["layer", "dataset"])
     names = {(layer, dataset) for layer in ("conv", NAMES["fc"], "output") for dataset in (NAMES["clean"], NAMES["shifted"], "..")}
     assert {tuple(row.values()) for row in found.to_pylist()} == names
+
+
+def test_the_readme_runs(tmp_path, monkeypatch, request, study):
+    """The blocks of README.md on Parquet run: what reads an export, and the shards of two processes."""
+    section = (request.config.rootpath / "README.md").read_text().split("## Bring data in, take it out")[1].split("\n## ")[0]
+    reading, shards = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    with dp.open("demo.duckdb") as store:
+        study.record(store)
+        dp.export_parquet(store, "demo_parquet", progress=False)
+    exec(reading, {"pandas": pd, "duckdb": duckdb})
+    part = study.parts["clean"]
+    for rank in range(2):
+        batches = [(range(start, start + 5), None, part.labels[start : start + 5]) for start in range(5 * rank, part.images, 10)]
+        names = {"dp": dp, "rank": rank, "world_size": 2, "hidden": part.activations["fc"][:5], "logits": part.logits[:5]}
+        exec(shards, names | {"batches": batches})
+    dp.import_parquet("study.duckdb", "shards", progress=False)
+    with dp.open("study.duckdb") as store:
+        assert store.sql("select images from recording").fetchall() == [(part.images,)]
 
 
 @pytest.mark.parametrize("name", [*NAMES.values(), "__HIVE_DEFAULT_PARTITION__", "=", "%41", "日本語", "a\nb", "\x7f", "ナ", "🦉"])
