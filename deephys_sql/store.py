@@ -337,7 +337,7 @@ class Store:
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Give a connection that sees the store as it is now, for the length of a `with` block."""
-        with contextlib.closing(self._connection.cursor()) as cursor:
+        with contextlib.closing(self._cursor()) as cursor:
             cursor.execute("begin transaction")
             yield cursor
             cursor.execute("rollback")
