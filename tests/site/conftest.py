@@ -128,3 +128,22 @@ def new_site():
     yield make
     for opened in made:
         opened.close()
+
+
+@pytest.fixture(scope="module")
+def make_site(site):
+    """Make a site with our pages on stores."""
+    made = []
+
+    def make(*stores, **options):
+        made.append(type(site)(*stores, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture(scope="module")
+def web(make_site, store_path):
+    return make_site(store_path)

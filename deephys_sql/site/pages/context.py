@@ -204,6 +204,7 @@ class Page:
         path = self.request.scope.get("raw_path", self.request.path.encode()).partition(b"?")[0].decode("latin-1")
         return path + ("?" + urllib.parse.urlencode(pairs) if pairs else "")
 
+    @functools.cached_property
     def choices(self) -> dict[str, list[str]]:
         """Return what the visitor chose beyond the defaults, as links carry it."""
         if getattr(self, "recordings", None) is None:
@@ -228,7 +229,7 @@ class Page:
         return self._queries[key]
 
     def _query_of(self, changes: Mapping[str, Any]) -> str:
-        values = {**self.choices(), **changes}
+        values = {**self.choices, **changes}
         pairs = [(key, one) for key, value in values.items() for one in _several(value)]
         return "?" + urllib.parse.urlencode(pairs) if pairs else ""
 

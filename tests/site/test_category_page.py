@@ -1,0 +1,86 @@
+"""The page of a category shows the numbers that SQL gives, and every mistake."""
+
+import re
+import urllib.parse
+
+import pytest
+from reading import BASE, NIGHT, Tables, images_in, mean_responses, said, texts
+
+from deephys_sql.site.pages import html as pieces
+
+
+def test_category_page_shows_recall_and_precision(web, truth):
+    """Recall, precision and counts of each dataset are those of the view `accuracy` and of the predictions."""
+    for category in range(4):
+        rows = Tables(web.get(f"{BASE}/category/{category}").text).of("numbers")[0][1:]
+        for row, dataset in zip(rows, ("clean", NIGHT), strict=True):
+            images, recall, precision = truth.execute(
+                "select images, recall, precision from accuracy where dataset = ? and category = ?", [dataset, category]
+            ).fetchone()
+            missed, wrong = truth.execute(
+                "select count(*) filter (where label = $c), count(*) filter (where predicted = $c) from prediction"
+                " where dataset = $d and not correct",
+                {"c": category, "d": dataset},
+            ).fetchone()
+            name, shown_images, shown_recall, _, shown_precision, _, negatives, positives = texts(row)
+            assert (name, shown_images, shown_recall, shown_precision) == (dataset, str(images), said(recall), said(precision))
+            assert (negatives, positives) == (str(missed), str(wrong))
+
+
+@pytest.mark.parametrize("layer", ["fc", "conv/1"])
+def test_neurons_of_a_category(web, truth, layer):
+    """Each dataset shows its own top neurons, as category_response ranks them; with a lead all show the lead's, with own responses."""
+    responses = {
+        (dataset, neuron): response
+        for dataset, neuron, response in truth.execute(
+            "select dataset, neuron, response from category_response where layer = ? and category = 2 and response is not null", [layer]
+        ).fetchall()
+    }
+
+    def best(dataset):
+        some = [(-response, neuron) for (name, neuron), response in responses.items() if name == dataset and response > 0]
+        return [neuron for _, neuron in sorted(some)][:6]
+
+    rows = Tables(web.get(f"{BASE}/category/2", layer=layer).text).of("by-neuron")[0]
+    for column, dataset in enumerate(("clean", NIGHT)):
+        shown = [texts(row)[column] for row in rows[1:] if texts(row)[column] != pieces.percent(None)]
+        assert shown == [f"neuron {neuron}{said(responses[dataset, neuron])}" for neuron in best(dataset)]
+    rows = Tables(web.get(f"{BASE}/category/2", layer=layer, lead=NIGHT).text).of("by-neuron")[0]
+    assert [texts(row) for row in rows[1:]] == [
+        [str(neuron), said(responses["clean", neuron]), said(responses[NIGHT, neuron])] for neuron in best(NIGHT)
+    ]
+
+
+@pytest.mark.parametrize("kind", ["false_negatives", "false_positives"])
+@pytest.mark.parametrize("by", [None, 0, 2])
+def test_every_mistake_of_a_category_is_on_a_page(web, truth, kind, by):
+    """Paging through the false negatives (positives), all or by one category, shows each exactly once, the most confident first."""
+    own, other = ("label", "predicted") if kind == "false_negatives" else ("predicted", "label")
+    expected = truth.execute(
+        f"select image from prediction where dataset = ? and {own} = 1 and {other} != 1 and ({other} = ? or ?)"
+        " order by confidence desc nulls last, image",
+        [NIGHT, by or 0, by is None],
+    ).fetchall()
+    address = f"{BASE}/category/1?" + urllib.parse.urlencode({"dataset": NIGHT, "k": 3, **({} if by is None else {f"{kind}_by": by})})
+    found = []
+    for _ in range(50):
+        text = web.get(address).text
+        section = text.partition(f'id="{kind}"')[2].partition("</section>")[0]
+        found += images_in(section, NIGHT)
+        following = re.search(r'<a href="([^"]*)">more ', section)
+        if not following:
+            break
+        address = following[1].replace("&amp;", "&")
+    assert found == [image for (image,) in expected]
+    assert len(found) > 3 or by is not None
+
+
+def test_neurons_of_mistakes(web, truth):
+    """The top neurons beside false negatives and positives have the largest mean response over exactly those images."""
+    tables = Tables(web.get(f"{BASE}/category/1", layer="fc", dataset=NIGHT).text).of("by-neuron")[1:]
+    conditions = ("p.label = 1 and p.predicted != 1", "p.label != 1 and p.predicted = 1")
+    for rows, condition in zip(tables, conditions, strict=True):
+        means = {neuron: mean for neuron, mean in mean_responses(truth, NIGHT, condition).items() if mean}
+        best = sorted(means, key=lambda neuron: (-means[neuron], neuron))[:5]
+        assert [texts(row)[0] for row in rows[1:]] == list(map(str, best))
+        assert [texts(row)[2] for row in rows[1:]] == [said(means[neuron]) for neuron in best]
