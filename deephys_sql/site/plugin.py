@@ -21,7 +21,7 @@ from datasette.utils import tilde_decode, tilde_encode
 from datasette.utils.asgi import Forbidden
 
 from deephys_sql import query
-from deephys_sql.site import named_queries, permissions, policy, streaming
+from deephys_sql.site import forms, permissions, policy, streaming
 from deephys_sql.site.database import Request, StoreDatabase, request
 from deephys_sql.site.named_queries import canned_queries
 
@@ -129,8 +129,8 @@ async def _filled_in(datasette, path: str, query_string: bytes) -> bytes:
     try:
         await anybody.require("view-table", (permissions.NAMES | {"confusion"}) & store.version().tables.keys())
     except Forbidden:  # then no form tells names
-        return await named_queries.fill_in(known, store, query_string, examples=False)
-    return await named_queries.fill_in(known, store, query_string, examples=not form)  # who asks for data says of what
+        return await forms.fill_in(known, store, query_string, examples=False)
+    return await forms.fill_in(known, store, query_string, examples=not form)  # who asks for data says of what
 
 
 @hookimpl
