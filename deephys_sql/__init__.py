@@ -6,6 +6,7 @@
 """
 
 from deephys_sql.errors import DeephysError
+from deephys_sql.formats.arrays import import_arrays
 from deephys_sql.formats.deephys_export import export_deephys
 from deephys_sql.formats.deephys_import import import_deephys
 from deephys_sql.formats.parquet_export import export_parquet
@@ -19,6 +20,7 @@ __all__ = [
     "Store",
     "export_deephys",
     "export_parquet",
+    "import_arrays",
     "import_deephys",
     "import_parquet",
     "layers",

@@ -170,6 +170,34 @@ def import_deephys(
         click.echo(note)
 
 
+@import_.command("arrays")
+@click.argument("store", type=STORE)
+@click.option("--model", required=True, help="Name of the model.")
+@click.option("--dataset", required=True, help="Name of the dataset.")
+@click.option("--activations", multiple=True, required=True, metavar="LAYER=FILE", help="A layer's .npy or .npz file; or one .npz of all.")
+@click.option("--logits", metavar="FILE", help="Images x categories, .npy or .npz.")
+@click.option("--labels", metavar="FILE", help="CSV with a row an image: label, and perhaps image, prediction, file and other fields.")
+@click.option("--categories", metavar="FILE", help="Text file with the name of a category a line, in the order of the logits.")
+@click.option("--images", metavar="FOLDER", help="Folder of the pictures.")
+@click.option("--output-kind", type=click.Choice(OUTPUT_KINDS), default="logits", show_default=True, help="What the logits' file holds.")
+@click.option("--reference", is_flag=True, help="Make this dataset the one that responses are measured against.")
+@click.option("--replace", is_flag=True, help="Record again what is recorded already.")
+def import_arrays(store: Path, activations: tuple[str, ...], categories: str | None, **options) -> None:
+    """Record activations that lie in NumPy's files, with a CSV of labels.
+
+    \b
+    Example:
+      deephys-sql import arrays study.duckdb --model net --dataset day --activations hidden=hidden.npy
+        --logits logits.npy --labels labels.csv --images photos
+    """
+    files = dict(pair.partition("=")[::2] for pair in activations)
+    whole = activations[0] if len(activations) == 1 and "=" not in activations[0] else None
+    if whole is None and not all(files.values()):
+        raise click.UsageError("--activations is LAYER=FILE, once a layer, or one .npz file whose arrays are the layers.")
+    names = None if categories is None else [line for line in Path(categories).read_text(encoding="utf-8").splitlines() if line]
+    dp.import_arrays(store, activations=whole or files, categories=names, **options)
+
+
 @import_.command("parquet")
 @click.argument("store", type=STORE)
 @click.argument("folder", type=click.Path(path_type=Path))

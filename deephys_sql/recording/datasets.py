@@ -19,8 +19,8 @@ from PIL import Image, ImageOps
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, default_collate
 
 from deephys_sql.errors import InvalidInputError, UnknownNameError
+from deephys_sql.recording.pictures import PICTURE_ENDINGS
 
-PICTURE_ENDINGS = frozenset(("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm"))
 LABELS = ("label", "labels", "cls", "target")  # what samples that are dicts call a label, the likeliest first
 
 Transform = Callable[[Any], Any]

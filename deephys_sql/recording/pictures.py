@@ -16,6 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from deephys_sql.errors import InvalidInputError
 from deephys_sql.recording.arrays import as_array, is_whole
 
+PICTURE_ENDINGS = frozenset(("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm"))
 THUMBNAIL_FORMATS = {"webp": "image/webp", "png": "image/png"}
 
 
