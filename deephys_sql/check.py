@@ -7,7 +7,7 @@ import numpy as np
 
 from deephys_sql import assets
 from deephys_sql.recording.layer_writer import block_images
-from deephys_sql.recording.writer import PREDICTION, images_checksum
+from deephys_sql.recording.writer import images_checksum, recording_checksum
 
 COPIES = ("stored_activation", "stored_image_activation")
 
@@ -19,8 +19,8 @@ def find_problems(connection: duckdb.DuckDBPyConnection) -> list[str]:
     for dataset_id, name, checksum in connection.execute("select dataset_id, name, checksum from stored_dataset").fetchall():
         if images_checksum(connection, dataset_id) != checksum:
             problems.append(f"{name}: the images are not those that were written (their checksum differs).")
-    for recording_id, title, checksum, layers in connection.execute(assets.sql("store/select_recordings.sql")).fetchall():
-        if predictions_checksum(connection, recording_id, layers) != checksum:
+    for recording_id, title, checksum in connection.execute(assets.sql("store/select_recordings.sql")).fetchall():
+        if recording_checksum(connection, recording_id) != checksum:
             problems.append(f"{title}: the predictions are not those that were written (their checksum differs).")
     layers = connection.execute(assets.sql("store/select_recorded_layers.sql")).fetchall()
     for recording_id, layer_id, title, images, neurons, checksum in layers:
@@ -29,21 +29,6 @@ def find_problems(connection: duckdb.DuckDBPyConnection) -> list[str]:
             if _checksum(connection, ids, images) != checksum:
                 problems.append(f"{title}: the activations in {copy} are not those that were written (their checksum differs).")
     return problems
-
-
-def predictions_checksum(connection: duckdb.DuckDBPyConnection, recording_id: int, layers: list[str]) -> str | None:
-    """Return the SHA-256 over a recording's predictions and the checksums of its layers; None when images are missing."""
-    statement = "select image, predicted, confidence from stored_prediction where recording_id = ? order by image"
-    rows = connection.execute(statement, [recording_id]).fetchnumpy()
-    if not np.array_equal(rows["image"], np.arange(len(rows["image"]))):
-        return None
-    pairs = np.zeros(len(rows["image"]), PREDICTION)
-    pairs["predicted"] = rows["predicted"]
-    pairs["confidence"] = np.ma.filled(rows["confidence"], np.nan)
-    checksum = hashlib.sha256(pairs)
-    for layer in layers:
-        checksum.update(layer.encode())
-    return checksum.hexdigest()
 
 
 def _checksum(connection: duckdb.DuckDBPyConnection, ids: dict[str, str | int], images: int) -> str | None:

@@ -24,6 +24,7 @@ from deephys_sql.errors import (
 from deephys_sql.names import require_name
 from deephys_sql.publishing import InPlace, NewVersion, Published, recover
 from deephys_sql.recording.arrays_recording import record_arrays
+from deephys_sql.recording.directions_adding import add_directions
 from deephys_sql.recording.request import RecordingRequest
 from deephys_sql.recording.writer import RecordingWriter, Transaction, derive
 
@@ -265,6 +266,45 @@ class Store:
         """
         arguments = {name: value for name, value in locals().items() if name != "self"}
         record_arrays(writing=self.writing, **arguments)
+
+    def add_directions(
+        self,
+        layer: str,
+        name: str,
+        matrix: Any,
+        *,
+        model: str | None = None,
+        bias: Any = None,
+        center: Any = None,
+        nonlinearity: str | None = None,
+        progress: bool = True,
+    ) -> None:
+        """Make a layer from another by a matrix: principal components, a sparse autoencoder's encoder, any directions.
+
+        >>> import deephys_sql as dp, numpy as np, tempfile
+        >>> store = dp.open(tempfile.mkdtemp() + "/study.duckdb")
+        >>> store.add_recording(model="net", dataset="test", activations={"fc1": np.array([[3, 1], [1, 3]])}, logits=np.eye(2),
+        ...                     progress=False)
+        >>> store.add_directions("fc1", "difference", np.array([[1, -1]]), nonlinearity="relu", progress=False)
+        >>> store.sql("select image, value from activation where layer = 'difference' order by image").fetchall()
+        [(0, 2.0), (1, 0.0)]
+
+        The new activations are `nonlinearity((activations - center) @ matrix.T + bias)`, for every recording that holds the
+        layer, and for those that are made later. Sums are in float64, values are kept as float32.
+
+        matrix: directions x neurons of the layer, kept as float32: `components_` of scikit-learn's PCA, the weight of a
+            `torch.nn.Linear`.
+        bias: one number a direction. center: one number a neuron, such as PCA's `mean_`.
+        nonlinearity: "relu" or None. model: needed when several models have a layer of this name.
+
+        All recordings get the layer, or none does. Raises `UnknownNameError` for a model or layer that isn't there,
+        `InvalidInputError` for another shape or a name that is taken, `NotFiniteError` when a value is too large for float32.
+        """
+        self._require_writable("add directions")
+        with self.transaction():
+            add_directions(
+                self._connection, layer, name, model, progress, matrix=matrix, bias=bias, center=center, nonlinearity=nonlinearity
+            )
 
     def set_reference(self, model: str, dataset: str) -> None:
         """Make a recorded dataset the default reference of a model, and compute its scores anew.

@@ -16,6 +16,14 @@
 -- column label_name: name of the ground-truth category
 -- column predicted: predicted category id
 -- column predicted_name: name of the predicted category
+-- column place_row: row of the feature map where the maximum lies, from 0; NULL for layers that are no maximum over places
+-- column place_column: its column
+-- column map_rows: rows of the feature map
+-- column map_columns: columns of the feature map
+-- column seen_left: what that place sees of the picture, its receptive field: left edge as a share of the width; NULL when not known
+-- column seen_top: upper edge, as a share of the height
+-- column seen_right: right edge, as a share of the width
+-- column seen_bottom: lower edge, as a share of the height
 with recorded as materialized (
     select
         r.*,
@@ -29,7 +37,9 @@ top as materialized (
         t.neuron,
         t.rank,
         t.image,
-        t.value
+        t.value,
+        t.place_row,
+        t.place_column
     from stored_top_image as t
     where t.rank <= $k
         and t.neuron in (select unnest(from_json($neurons, '["integer"]')))
@@ -46,7 +56,15 @@ select
     i.label,
     c.name as label_name,
     p.predicted,
-    b.name as predicted_name
+    b.name as predicted_name,
+    t.place_row,
+    t.place_column,
+    f.map_rows,
+    f.map_columns,
+    seen_from(t.place_column, f.field_left, f.stride_across, f.input_width) as seen_left,
+    seen_from(t.place_row, f.field_top, f.stride_down, f.input_height) as seen_top,
+    seen_to(t.place_column, f.field_left, f.field_width, f.stride_across, f.input_width) as seen_right,
+    seen_to(t.place_row, f.field_top, f.field_height, f.stride_down, f.input_height) as seen_bottom
 from top as t
 join recorded as q using (recording_id, layer_id)
 join (
@@ -73,4 +91,7 @@ left join stored_neuron_summary as x
     on x.recording_id = (select r.recording_id from recorded as r where r.is_reference)
     and x.layer_id = t.layer_id
     and x.neuron = t.neuron
+left join stored_feature_map as f
+    on f.recording_id = t.recording_id
+    and f.layer_id = t.layer_id
 order by q.dataset, t.neuron, t.rank

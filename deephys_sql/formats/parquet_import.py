@@ -14,7 +14,6 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from deephys_sql import assets, migrations
-from deephys_sql.check import predictions_checksum
 from deephys_sql.errors import (
     CategoriesDifferError,
     DatasetDiffersError,
@@ -30,7 +29,7 @@ from deephys_sql.formats.parquet_export import FORMAT, MANIFEST, NOT_BY_ROWS, sh
 from deephys_sql.formats.shards import import_shards
 from deephys_sql.recording.arrays import require_finite
 from deephys_sql.recording.layer_writer import LayerWriter
-from deephys_sql.recording.writer import RECORDING_TABLES, create_category_list, derive, images_checksum, require_categories
+from deephys_sql.recording.writer import RECORDING_TABLES, create_category_list, derive, images_checksum, recording_checksum, require_categories
 from deephys_sql.store import Store, open
 
 # Tables that speak in names, and what tells their things apart: those that the store has stay as they are there.
@@ -313,8 +312,8 @@ class _Restore:
             if images_checksum(self._connection, self._datasets[name]) != stored:
                 raise FileFormatError(f"{self._root}: the images of {name!r} are not those exported (their checksum differs).")
         mine = {recording["recording_id"] for recording in self._recordings.values()}
-        for recording_id, title, checksum, layers in self._connection.execute(assets.sql("store/select_recordings.sql")).fetchall():
-            if recording_id in mine and predictions_checksum(self._connection, recording_id, layers or []) != checksum:
+        for recording_id, title, checksum in self._connection.execute(assets.sql("store/select_recordings.sql")).fetchall():
+            if recording_id in mine and recording_checksum(self._connection, recording_id) != checksum:
                 raise FileFormatError(f"{self._root}: the predictions of {title} are not those exported (their checksum differs).")
 
     # Names and ids.

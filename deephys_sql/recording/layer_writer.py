@@ -1,6 +1,7 @@
 """Writes one layer of a recording: activations in blocks of images, then what is kept of each neuron."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import duckdb
@@ -78,17 +79,27 @@ class LayerWriter:
         size = block_images(neurons)
         self._block = np.empty((size, neurons), np.float32)
         self._labels = np.empty(size, np.int64)
+        self._places: np.ndarray | None = None  # of the block, from the first batch on that has places
         self._filled = 0
+        self._derived: list[tuple[Callable[[np.ndarray, int], np.ndarray], LayerWriter]] = []
         self._by_neuron = self._appender(assets.sql("recording/insert_activation.sql"))
         self._by_image = self._appender(assets.sql("recording/insert_image_activation.sql"))
 
-    def add(self, matrix: np.ndarray, labels: np.ndarray) -> None:
-        """Take in the next images: float32, images x neurons, and their labels (-1 for unknown)."""
+    def derive(self, compute: Callable[[np.ndarray, int], np.ndarray], writer: "LayerWriter") -> None:
+        """Give what is computed of each block, and its first image, to another layer's writer, which is to be finished after this one."""
+        self._derived.append((compute, writer))
+
+    def add(self, matrix: np.ndarray, labels: np.ndarray, places: np.ndarray | None = None) -> None:
+        """Take in the next images: float32, images x neurons, their labels (-1 for unknown), and where each value lies."""
         start = 0
+        if places is not None and self._places is None:
+            self._places = np.full(self._block.shape, -1)
         while start < len(matrix):
             count = min(len(matrix) - start, len(self._block) - self._filled)
             self._block[self._filled : self._filled + count] = matrix[start : start + count]
             self._labels[self._filled : self._filled + count] = labels[start : start + count]
+            if self._places is not None:
+                self._places[self._filled : self._filled + count] = -1 if places is None else places[start : start + count]
             self._filled += count
             start += count
             if self._filled == len(self._block):
@@ -127,7 +138,9 @@ class LayerWriter:
         )
         self._checksum.update(np.ascontiguousarray(block, "<f4"))
         if self._summary is not None:
-            self._summary.add(by_neuron, labels)
+            self._summary.add(by_neuron, labels, None if self._places is None else self._places[: self._filled])
+        for compute, writer in self._derived:
+            writer.add(compute(block, self._images), labels)
         self._images += len(block)
         self._filled = 0
 
@@ -147,9 +160,10 @@ class LayerWriter:
                 "share_positive": summary.share_positive,
             },
         )
+        top = summary.top()
+        top |= {what: pa.array(top[what], mask=top[what] < 0) for what in ("place_row", "place_column")}
         self._insert(
-            "insert into stored_top_image select $recording_id, $layer_id, * from incoming",
-            dict(zip(("neuron", "rank", "image", "value"), summary.top())),
+            "insert into stored_top_image by name select *, $recording_id as recording_id, $layer_id as layer_id from incoming", top
         )
         present = np.flatnonzero(summary.category_images)
         responses = self._appender("insert into stored_category_response select $recording_id, $layer_id, * from incoming")

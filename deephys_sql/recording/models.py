@@ -8,17 +8,22 @@ from deephys_sql.errors import InvalidInputError
 from deephys_sql.recording.hooks import (
     Capture,
     Layer,
+    as_numpy,
     describe,
+    device_of,
     evaluating,
     first_tensor,
     forward,
+    image_of,
     nonlinearity_of,
     torch,
     uncompiled,
     weights_checksum,
+    with_image,
 )
 from deephys_sql.recording.inputs import as_json, as_labels, as_records, by_layer
 from deephys_sql.recording.pictures import Encoder
+from deephys_sql.recording.places import patches, receptive_fields
 from deephys_sql.recording.request import Batch, RecordingRequest
 from deephys_sql.recording.writer import RecordingWriter, Writing
 
@@ -69,12 +74,17 @@ class ModelRecorder:
 
     model: any `torch.nn.Module`, on any device; it runs in evaluation mode without gradients, and is left as it was.
     name, dataset: what the model (one set of weights) and the set of images are called in the store.
-    layers: names of modules, as `deephys_sql.layers` lists them.
+    layers: names of modules, as `deephys_sql.layers` lists them; patterns, such as "layer4.*", for those of such names that can
+        be recorded; or "penultimate", what goes into the linear layer that makes the output. One, or a list.
     output: the module that gives the logits; None takes what the model returns, stored as the layer `output`.
     output_kind: what the output holds: `logits`, `log_softmax` or `probabilities`.
     categories: names in the order of the outputs; left out, those stored, or numbers.
     pooling: how feature maps (images x channels x height x width) and tokens (images x tokens x dimensions) become one
-        value a neuron: `max` (default), `mean`, `first` (token) or `flatten`; one for all, or a dict by layer.
+        value a neuron: `max` (default), `mean`, `first` (token) or `flatten`; one for all, or a dict by layer. With the maximum
+        the place that it came from is kept for each neuron's top images, the first in the order of rows where several are equal,
+        and the part of the input that it sees: the receptive field, measured with the gradients of an image of noise, by
+        some passes a layer, the first time that the model is recorded with inputs of this size.
+    channels: `first` or `last` where a layer's neurons lie along that axis and its modules don't tell; one for all, or a dict.
     nonlinearity: what the values came out of, when the module does not tell; one for all, or a dict by layer.
     reference, replace, thumbnail_size, thumbnail_format, keep_originals: as in `Store.add_recording`.
 
@@ -82,6 +92,7 @@ class ModelRecorder:
     """
 
     _writer: RecordingWriter | None = None
+    _input_size: tuple[int, int] | None = None
 
     def __init__(
         self,
@@ -90,11 +101,12 @@ class ModelRecorder:
         name: str,
         dataset: str,
         *,
-        layers: Sequence[str],
+        layers: str | Sequence[str],
         output: str | None = None,
         output_kind: str = "logits",
         categories: Sequence[str] | None = None,
         pooling: str | Mapping[str, str] = "max",
+        channels: str | Mapping[str, str] | None = None,
         nonlinearity: str | Mapping[str, str] | None = None,
         reference: bool = False,
         replace: bool = False,
@@ -105,29 +117,35 @@ class ModelRecorder:
         self._open_writer = writing
         self._model = model = uncompiled(model)
         self._output = output
-        if isinstance(layers, str) or not isinstance(layers, Sequence):
+        layers = [layers] if isinstance(layers, str) else layers
+        if not isinstance(layers, Sequence):
             raise InvalidInputError(f"layers must be a list of names, such as layers=['fc1']; got {layers!r}.")
         layers = [_plain_name(layer) for layer in layers]
         output = _plain_name(output)
-        hooked = [layer for layer in dict.fromkeys([*layers, output]) if layer is not None]
-        self._capture = Capture(model, hooked, by_layer(pooling, hooked, "pooling", default="max"))
-        modules = dict(model.named_modules())
+        self._capture = Capture(model, layers, output, pooling, channels)
+        hooked = self._capture.layers
         given = by_layer(nonlinearity, hooked, "nonlinearity")
+        known = {layer: nonlinearity_of(module) for layer, module in self._capture.modules.items()}
         self._request = RecordingRequest(
             model=name,
             dataset=dataset,
-            layers=hooked,
+            layers=self._capture.asked,
             categories=categories,
             output=RETURNED if output is None else output,
             output_kind=output_kind,
-            nonlinearity={layer: given.get(layer) or nonlinearity_of(modules[layer]) for layer in hooked},
+            nonlinearity={layer: given.get(layer) or known.get(layer) for layer in hooked},
             pooling=self._capture.pooled,
+            maps=self._capture.maps,
             reference=reference,
             replace=replace,
             encoder=Encoder(thumbnail_size, thumbnail_format, keep_originals),
             torch_version=torch.__version__,
             call="record",
-            pooling_asked=pooling if isinstance(pooling, str) else dict(pooling),
+            options={
+                "pooling": pooling if isinstance(pooling, str) else dict(pooling),
+                "channels": channels if channels is None or isinstance(channels, str) else dict(channels),
+                "found": self._capture.found,
+            },
         )
         if output is None and RETURNED in hooked:
             raise InvalidInputError(
@@ -157,17 +175,68 @@ class ModelRecorder:
         self._writer.begin_batch()
         with self._capture, evaluating(self._model):
             returned = forward(self._model, inputs)
-            matrices = self._capture.take()
+            captured = self._capture.take(returned)
+        if self._capture.maps:
+            self._describe_maps(inputs)
+        matrices = {layer: values.matrix for layer, values in captured.items()}
         if self._output is None:
             matrices[RETURNED] = _logits(returned)
         batch = Batch(
             matrices,
+            places={layer: values.places for layer, values in captured.items() if values.places is not None},
             labels=None if labels is None else as_labels(labels),
             pictures=None if images is None else self._request.encoder.encode_all(images, self._writer.images),
             metadata=None if metadata is None else as_json(as_records(metadata)),
         )
         self._writer.add(batch)
         return returned
+
+    def _describe_maps(self, inputs: Any) -> None:
+        """Complete the maps with what their places see of the input, measured with the first batch."""
+        maps = self._capture.maps
+        image = image_of(inputs)
+        size = None if image is None or not len(image) else tuple(image.shape[2:])
+        if self._input_size is None:
+            self._input_size = size
+            if size is None:
+                return
+            grids = {layer for layer, found in maps.items() if found.rows not in (None, 1) and self._capture.dimensions[layer] == 3}
+            fields = {layer: patches(maps[layer], size) for layer in grids}
+            for layer in maps.keys() - grids:
+                fields[layer] = self._writer.measured_fields(layer, maps[layer], size)
+            if unknown := [layer for layer, known in fields.items() if known is None]:
+                fields |= self._measure_fields(unknown, inputs, image)
+            for layer, found in maps.items():
+                maps[layer] = dataclasses.replace(found, input_size=size, fields=fields.get(layer))
+        elif size != self._input_size:
+            for layer, found in maps.items():
+                maps[layer] = dataclasses.replace(found, input_size=None, fields=None)
+
+    def _measure_fields(self, layers: Sequence[str], inputs: Any, image: Any) -> dict[str, Any]:
+        axes = self._capture.axes
+        seen: dict[str, Any] = {}
+
+        def hook(layer: str) -> Callable:
+            def note(module: "nn.Module", given: Any, output: Any) -> None:
+                seen[layer] = first_tensor(output).movedim(axes[layer], 1).clone()
+
+            return note
+
+        def run(noise: Any) -> dict[str, Any]:
+            seen.clear()
+            forward(self._model, with_image(inputs, image, noise))
+            return seen
+
+        modules = self._capture.modules
+        handles = [modules[layer].register_forward_hook(hook(layer)) for layer in layers if self._capture.dimensions[layer] == 4]
+        try:
+            with evaluating(self._model), torch.enable_grad(), torch.random.fork_rng():
+                return receptive_fields(run, (1, *image.shape[1:]), image.dtype, device_of(self._model))
+        except Exception:  # a model that can't run on one image of noise, or has no gradient: the fields are not known
+            return {}
+        finally:
+            for handle in handles:
+                handle.remove()
 
 
 def _logits(returned: Any) -> Any:
@@ -177,7 +246,7 @@ def _logits(returned: Any) -> Any:
             f"the model returns {describe(returned)}; logits, images x categories, are needed. Name the module that gives "
             f"them: output='fc'."
         )
-    return logits.detach().float().cpu().numpy()
+    return as_numpy(logits.detach())
 
 
 def _plain_name(layer: Any) -> Any:

@@ -10,6 +10,7 @@ from deephys_sql.errors import InvalidInputError
 from deephys_sql.recording.inputs import require_text
 from deephys_sql.recording.outputs import OUTPUT_KINDS
 from deephys_sql.recording.pictures import Encoder, Picture
+from deephys_sql.recording.places import FeatureMap
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class RecordingRequest:
     output_kind: str = "logits"
     nonlinearity: dict[str, str | None] = field(default_factory=dict)
     pooling: dict[str, str | None] = field(default_factory=dict)
+    maps: dict[str, FeatureMap] = field(default_factory=dict)
     reference: bool = False
     replace: bool = False
     encoder: Encoder = field(default_factory=Encoder)
@@ -31,7 +33,7 @@ class RecordingRequest:
     torch_version: str | None = None
     call: str = "add_recording"
     predictions_given: bool = False
-    pooling_asked: Any = None  # what the call said; `pooling` is what was done to each layer
+    options: Mapping[str, Any] = field(default_factory=dict)  # kept with the other arguments of the call
 
     def __post_init__(self):
         for what, name in (("model", self.model), ("dataset", self.dataset), *(("layer", layer) for layer in self.layers)):
@@ -53,13 +55,14 @@ class RecordingRequest:
             "output_kind": self.output_kind,
             "categories": None if self.categories is None else [str(name) for name in self.categories],
             "nonlinearity": dict(self.nonlinearity),
-            "pooling": self.pooling_asked or dict(self.pooling),
+            "pooling": dict(self.pooling),
             "reference": self.reference,
             "replace": self.replace,
             "predictions_given": self.predictions_given,
             "thumbnail_size": self.encoder.size,
             "thumbnail_format": self.encoder.format,
             "keep_originals": self.encoder.keep_originals,
+            **self.options,
         }
 
 
@@ -78,7 +81,8 @@ class Batch:
     """Some images of a recording: float32 matrices by layer, and what is known of each image.
 
     `labels` are int64 with -1 for unknown, or None when none were given; `predictions` are given ones only; `metadata` are JSON
-    objects, None for an image without.
+    objects, None for an image without. `places` tell, of layers whose values are maxima over places, where each lies
+    (see `places.pack`).
     """
 
     layers: dict[str, np.ndarray]
@@ -86,6 +90,7 @@ class Batch:
     predictions: np.ndarray | None = None
     pictures: list[Picture] | None = None
     metadata: list[str | None] | None = None
+    places: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(next(iter(self.layers.values())))

@@ -3,6 +3,8 @@
 import numpy as np
 import scipy.sparse
 
+from deephys_sql.recording.places import unpack
+
 TOP_IMAGES = 100
 NEURONS_AT_ONCE = 64  # so that what is computed of a block stays in the processor's cache
 
@@ -28,9 +30,15 @@ class LayerSummary:
         self.category_images = np.zeros(categories, np.int64)
         self.category_sums = np.zeros((categories, neurons))
         self._top = np.zeros((neurons, TOP_IMAGES), np.uint64)
+        self._places: np.ndarray | None = None  # of the top images, from the first block on that has places
 
-    def add(self, block: np.ndarray, labels: np.ndarray) -> None:
-        """Take in the next images: float32, neurons x images in contiguous rows, and their labels (-1 for unknown)."""
+    def add(self, block: np.ndarray, labels: np.ndarray, places: np.ndarray | None = None) -> None:
+        """Take in the next images: float32, neurons x images in contiguous rows, and their labels (-1 for unknown).
+
+        places: where each value lies, images x neurons (see `places.pack`).
+        """
+        if places is not None and self._places is None:
+            self._places = np.full(self._top.shape, -1)
         np.minimum(self.min, block.min(axis=1), out=self.min)
         np.maximum(self.max, block.max(axis=1), out=self.max)
         known = np.flatnonzero(labels >= 0)
@@ -41,7 +49,7 @@ class LayerSummary:
             self._add_moments(neurons, values)
             self._positive[neurons] += (values > 0).sum(axis=1)
             self.category_sums[:, neurons] += one_hot @ np.maximum(values, 0).T
-            self._add_top(neurons, block[neurons])
+            self._add_top(neurons, block[neurons], places)
         self.category_images += np.bincount(labels[known], minlength=len(self.category_images))
         self.images += len(labels)
 
@@ -55,15 +63,25 @@ class LayerSummary:
         """Share of the images with a positive activation, 0..1, one a neuron."""
         return self._positive / self.images
 
-    def top(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return the top images as columns (neuron, rank from 1, image, value), positive values only.
+    def top(self) -> dict[str, np.ndarray]:
+        """Return the top images as columns: neuron, rank from 1, image, value, row and column of its place; positive values only.
 
-        Value descending, then image ascending; neurons ascending.
+        Value descending, then image ascending; neurons ascending. Rows and columns are -1 where there is no place.
         """
-        keys = -np.sort(-self._top.view(np.int64), axis=1)
+        order = np.argsort(-self._top.view(np.int64), axis=1)
+        keys = np.take_along_axis(self._top, order, axis=1)
         neuron, position = np.nonzero(keys)
-        image, value = _unpack(keys[neuron, position].view(np.uint64))
-        return neuron.astype(np.int32), position.astype(np.int32) + 1, image, value
+        image, value = _unpack(keys[neuron, position])
+        places = np.full(len(neuron), -1) if self._places is None else np.take_along_axis(self._places, order, axis=1)[neuron, position]
+        row, column = unpack(places)
+        return {
+            "neuron": neuron.astype(np.int32),
+            "rank": position.astype(np.int32) + 1,
+            "image": image,
+            "value": value,
+            "place_row": row,
+            "place_column": column,
+        }
 
     def _add_moments(self, neurons: slice, values: np.ndarray) -> None:
         # Chan, Golub and LeVeque (1979): mean and squared deviations of two sets joined.
@@ -76,7 +94,7 @@ class LayerSummary:
         self._squares[neurons] += squares + shift**2 * (self.images * images / total)
         self.mean[neurons] += shift * (images / total)
 
-    def _add_top(self, neurons: slice, values: np.ndarray) -> None:
+    def _add_top(self, neurons: slice, values: np.ndarray, places: np.ndarray | None) -> None:
         top = self._top[neurons]
         least = _unpack(top.min(axis=1))[1]
         # An image that only equals the least of a full list comes later, so it ranks below it.
@@ -88,9 +106,18 @@ class LayerSummary:
         candidates = np.zeros((len(changed), TOP_IMAGES + counts.max()), np.uint64)
         candidates[:, :TOP_IMAGES] = top[changed]
         row = np.searchsorted(changed, neuron)
-        place = np.arange(len(neuron)) - (np.cumsum(counts) - counts)[neuron]
-        candidates[row, TOP_IMAGES + place] = _pack(values[neuron, image], image + self.images)
-        top[changed] = np.partition(candidates, -TOP_IMAGES, axis=1)[:, -TOP_IMAGES:]
+        position = TOP_IMAGES + np.arange(len(neuron)) - (np.cumsum(counts) - counts)[neuron]
+        candidates[row, position] = _pack(values[neuron, image], image + self.images)
+        if self._places is None:
+            top[changed] = np.partition(candidates, -TOP_IMAGES, axis=1)[:, -TOP_IMAGES:]
+            return
+        best = np.argpartition(candidates, -TOP_IMAGES, axis=1)[:, -TOP_IMAGES:]
+        top[changed] = np.take_along_axis(candidates, best, axis=1)
+        candidate_places = np.full(candidates.shape, -1)
+        candidate_places[:, :TOP_IMAGES] = self._places[neurons][changed]
+        if places is not None:
+            candidate_places[row, position] = places[image, neurons.start + neuron]
+        self._places[neurons][changed] = np.take_along_axis(candidate_places, best, axis=1)
 
 
 def _pack(value: np.ndarray, image: np.ndarray) -> np.ndarray:

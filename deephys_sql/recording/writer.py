@@ -20,8 +20,10 @@ from deephys_sql.errors import (
     RecordingExistsError,
 )
 from deephys_sql.recording.arrays import require_finite
+from deephys_sql.recording.directions import load_directions, stored_directions
 from deephys_sql.recording.layer_writer import LayerWriter
 from deephys_sql.recording.outputs import predict
+from deephys_sql.recording.places import FeatureMap, Field
 from deephys_sql.recording.request import Batch, RecordingRequest
 
 PREDICTION = np.dtype([("predicted", "<i4"), ("confidence", "<f8")])  # what the checksum of predictions goes over
@@ -38,6 +40,7 @@ RECORDING_TABLES = (
     "stored_prediction",
     "stored_neuron_summary",
     "stored_top_image",
+    "stored_feature_map",
     "stored_category_response",
     "stored_strongest_category",
     "stored_neuron_score",
@@ -79,7 +82,6 @@ class RecordingWriter:
         self._layers: dict[str, LayerWriter] = {}
         self._layer_ids: dict[str, int] = {}
         self._categories: list[str] | None = None
-        self._predictions_checksum = hashlib.sha256()
         self._begin()
 
     def begin_batch(self) -> None:
@@ -108,16 +110,15 @@ class RecordingWriter:
                 f"dataset {self.request.dataset!r} is stored with {self._stored_images} images; {self.images} were given. "
                 f"Record all of them, or give the dataset another name."
             )
-        checksum = self._predictions_checksum
-        for name, layer in sorted(self._layers.items()):
-            layer_checksum = layer.finish()
-            checksum.update(f"{name} {layer_checksum}".encode())
+        for name, layer in self._layers.items():  # a layer before those that are made from it
             self._connection.execute(
-                "insert into stored_recorded_layer values (?, ?, ?)",
-                [self._recording_id, self._layer_ids[name], layer_checksum],
+                "insert into stored_recorded_layer values (?, ?, ?)", [self._recording_id, self._layer_ids[name], layer.finish()]
             )
+            self._write_map(name)
         self._insert_recording()
         self._connection.execute(assets.sql("recording/delete_unused_layers.sql"), {"model_id": self._model_id})
+        for table in ("stored_directions", "stored_direction"):
+            self._connection.execute(f"delete from {table} where layer_id not in (select layer_id from stored_layer)")
         derive(self._connection, self._model_id)
 
     def _require_unbroken(self) -> None:
@@ -142,7 +143,7 @@ class RecordingWriter:
         labels = self._write_images(batch)
         self._write_predictions(batch)
         for name, matrix in batch.layers.items():
-            self._layers[name].add(matrix, labels)
+            self._layers[name].add(matrix, labels, batch.places.get(name))
         self.images += len(batch)
 
     # The beginning: names become ids, and what is stored is compared with what is asked.
@@ -230,9 +231,24 @@ class RecordingWriter:
             if not matrix.shape[1]:
                 raise InvalidInputError(f"layer {name!r} has no neurons: shape {matrix.shape}.")
             self._layer_ids[name] = self._create_layer(name, matrix.shape[1])
-            self._layers[name] = LayerWriter(
-                self._connection, self._recording_id, self._layer_ids[name], matrix.shape[1], len(self._categories)
-            )
+            self._layers[name] = self._layer_writer(self._layer_ids[name], matrix.shape[1])
+        self._derive_layers()
+
+    def _layer_writer(self, layer_id: int, neurons: int) -> LayerWriter:
+        return LayerWriter(self._connection, self._recording_id, layer_id, neurons, len(self._categories))
+
+    def _derive_layers(self) -> None:
+        """Make the model's layers that are directions of a layer recorded here."""
+        for layer_id, name, source, nonlinearity, neurons in stored_directions(self._connection, self._model_id):
+            if name in self._layers:
+                raise ModelDiffersError(
+                    f"layer {name!r} of model {self.request.model!r} is stored as directions of layer {source!r}: it is made from that "
+                    f"one. Leave it out of what is recorded, or give the layer another name."
+                )
+            if source in self._layers:
+                self._layer_ids[name] = layer_id
+                self._layers[name] = self._layer_writer(layer_id, neurons)
+                self._layers[source].derive(load_directions(self._connection, layer_id, nonlinearity, name), self._layers[name])
 
     def _count_categories(self, batch: Batch) -> list[str]:
         output = batch.layers.get(self.request.output)
@@ -358,10 +374,6 @@ class RecordingWriter:
             "top_categories": pa.nulls(count, pa.list_(pa.int32())) if top is None else _lists(top.astype(np.int32)),
             "top_probabilities": pa.nulls(count, pa.list_(pa.float64())) if top is None else _lists(probabilities),
         }
-        pairs = np.zeros(count, PREDICTION)
-        pairs["predicted"] = predicted
-        pairs["confidence"] = np.nan if confidence is None else confidence
-        self._predictions_checksum.update(pairs.tobytes())
         self._insert("stored_prediction", columns)
 
     # The end.
@@ -385,13 +397,49 @@ class RecordingWriter:
                 "torch_version": request.torch_version,
                 "deephys_sql_version": VERSION,
                 "arguments": json.dumps(request.arguments),
-                "checksum": self._predictions_checksum.hexdigest(),
+                "checksum": recording_checksum(self._connection, self._recording_id),
             },
         )
         if request.reference or self._row("select reference_dataset_id from stored_model where model_id = ?", self._model_id)[0] is None:
             self._connection.execute(
                 "update stored_model set reference_dataset_id = ? where model_id = ?", [self._dataset_id, self._model_id]
             )
+
+    def _write_map(self, name: str) -> None:
+        """Keep the size of a layer's feature map, and what its places see of the input."""
+        found = self.request.maps.get(name)
+        if found is None:
+            return
+        down, across = found.fields or (None, None)
+        self._connection.execute(
+            assets.sql("recording/insert_feature_map.sql"),
+            {
+                "recording_id": self._recording_id,
+                "layer_id": self._layer_ids[name],
+                "map_rows": found.rows,
+                "map_columns": found.columns,
+                "leading_tokens": found.leading_tokens,
+                **dict(zip(("input_height", "input_width"), found.input_size or (None, None))),
+                **dict(zip(("field_top", "field_height", "stride_down"), down or [None] * 3)),
+                **dict(zip(("field_left", "field_width", "stride_across"), across or [None] * 3)),
+            },
+        )
+
+    def measured_fields(self, layer: str, found: FeatureMap, input_size: tuple[int, int]) -> tuple[Field, Field] | None:
+        """Return what the places of a layer see of an input of this size, if it was measured for another recording."""
+        if self._model_id is None:
+            return None
+        row = self._connection.execute(
+            assets.sql("recording/select_feature_map.sql"),
+            {
+                "model_id": self._model_id,
+                "layer": layer,
+                "map_rows": found.rows,
+                "map_columns": found.columns,
+                **dict(zip(("input_height", "input_width"), input_size)),
+            },
+        ).fetchone()
+        return None if row is None or None in row else (Field(*row[:3]), Field(*row[3:]))
 
     def _row(self, statement: str, *parameters: Any) -> tuple | None:
         return self._connection.execute(statement, list(parameters)).fetchone()
@@ -436,6 +484,21 @@ def images_checksum(connection: duckdb.DuckDBPyConnection, dataset_id: int) -> s
     while batch := connection.fetchmany(10_000):
         for image, label, pixels, metadata in batch:
             checksum.update(f"{image} {label} {metadata} ".encode() + (pixels or b""))
+    return checksum.hexdigest()
+
+
+def recording_checksum(connection: duckdb.DuckDBPyConnection, recording_id: int) -> str | None:
+    """Return the SHA-256 over the predictions of a recording and the checksums of its layers; None when images are missing."""
+    statement = "select image, predicted, confidence from stored_prediction where recording_id = ? order by image"
+    rows = connection.execute(statement, [recording_id]).fetchnumpy()
+    if not np.array_equal(rows["image"], np.arange(len(rows["image"]))):
+        return None
+    pairs = np.zeros(len(rows["image"]), PREDICTION)
+    pairs["predicted"] = rows["predicted"]
+    pairs["confidence"] = np.ma.filled(rows["confidence"], np.nan)
+    checksum = hashlib.sha256(pairs)
+    for name, layer in connection.execute(assets.sql("recording/select_layer_checksums.sql"), {"recording_id": recording_id}).fetchall():
+        checksum.update(f"{name} {layer}".encode())
     return checksum.hexdigest()
 
 

@@ -20,9 +20,12 @@ select
     l.neurons,
     l.position,
     l.nonlinearity,
-    l.pooling
+    l.pooling,
+    s.name as made_from
 from stored_layer as l
-join stored_model as m using (model_id);
+join stored_model as m using (model_id)
+left join stored_directions as d using (layer_id)
+left join stored_layer as s on s.layer_id = d.source_layer_id;
 comment on view layer is 'A named output of a model: a matrix images x neurons.';
 comment on column layer.model is 'Name of the model.';
 comment on column layer.layer is 'Name of the layer.';
@@ -30,6 +33,30 @@ comment on column layer.neurons is 'Number of neurons, numbered from 0.';
 comment on column layer.position is 'Place among the layers of the model, in the order first recorded.';
 comment on column layer.nonlinearity is 'The non-linearity that the values came out of; NULL when it is not known.';
 comment on column layer.pooling is 'How a feature map or tokens became one number a neuron; NULL when nothing was pooled.';
+comment on column layer.made_from is 'The layer whose activations a matrix made it of (directions); NULL for a layer as the model gives it.';
+
+create view directions as
+select
+    m.name as model,
+    l.name as layer,
+    w.neuron,
+    s.name as made_from,
+    w.weights,
+    w.bias,
+    d.nonlinearity
+from stored_direction as w
+join stored_directions as d using (layer_id)
+join stored_layer as l using (layer_id)
+join stored_layer as s on s.layer_id = d.source_layer_id
+join stored_model as m on m.model_id = l.model_id;
+comment on view directions is 'What the neurons of layers that are directions of another layer were made with.';
+comment on column directions.model is 'Name of the model.';
+comment on column directions.layer is 'Name of the layer that was made.';
+comment on column directions.neuron is 'Number of the neuron in it, from 0.';
+comment on column directions.made_from is 'The layer whose activations it was made of.';
+comment on column directions.weights is 'One weight a neuron of that layer, in their order: activation = nonlinearity(bias + sum of weight times activation there).';
+comment on column directions.bias is 'What is added; a centre that was subtracted before is in it.';
+comment on column directions.nonlinearity is 'relu, or NULL.';
 
 create view category as
 select
@@ -99,3 +126,37 @@ from stored_named_layer as n
 where n.model_name = model
     and n.layer_name = layer;
 comment on macro table recorded_layers is 'The recordings that hold a layer, by ids, and which of them is the reference: recorded_layers(model, layer, reference). NULL takes the model''s default.';
+
+create view feature_map as
+select
+    n.model_name as model,
+    n.layer_name as layer,
+    n.dataset_name as dataset,
+    f.map_rows,
+    f.map_columns,
+    f.leading_tokens,
+    f.input_height,
+    f.input_width,
+    f.field_top,
+    f.field_left,
+    f.field_height,
+    f.field_width,
+    f.stride_down,
+    f.stride_across
+from stored_feature_map as f
+join stored_named_layer as n using (recording_id, layer_id);
+comment on view feature_map is 'Of layers whose activations are maxima over places: the size of the feature map, and what each place sees of the input. The place in row i sees the rows from field_top + i * stride_down on, field_height of them, as far as they lie in the input; so with columns.';
+comment on column feature_map.model is 'Name of the model.';
+comment on column feature_map.layer is 'Name of the layer.';
+comment on column feature_map.dataset is 'Name of the dataset.';
+comment on column feature_map.map_rows is 'Rows of the feature map or of the grid of tokens; NULL when it was not the same for all images.';
+comment on column feature_map.map_columns is 'Its columns; the number of tokens where they are no grid.';
+comment on column feature_map.leading_tokens is 'Tokens before those of the grid, such as the class token; 0 for a feature map.';
+comment on column feature_map.input_height is 'Pixels of the model''s input; NULL when it is no picture or was not the same for all images.';
+comment on column feature_map.input_width is 'Pixels of the model''s input.';
+comment on column feature_map.field_top is 'First row that the place 0 sees, in pixels of the input, negative in the padding; NULL when it could not be measured.';
+comment on column feature_map.field_left is 'First column that the place 0 sees.';
+comment on column feature_map.field_height is 'The receptive field, in pixels from top to bottom; of tokens, the patch that a token began as.';
+comment on column feature_map.field_width is 'The same from left to right.';
+comment on column feature_map.stride_down is 'Pixels from one row of places to the next; 0 when every place sees the same.';
+comment on column feature_map.stride_across is 'Pixels from one column of places to the next.';

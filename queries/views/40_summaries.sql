@@ -47,6 +47,15 @@ comment on column neuron_summary.q99 is 'Quantile .99.';
 comment on column neuron_summary.share_positive is 'Share of the images with a positive activation, 0..1.';
 comment on column neuron_summary.silent_in_reference is 'Whether no image of the default reference activates the neuron; NULL when the reference lacks the layer.';
 
+-- What a place sees along one axis, as shares of the picture: it is as wide as the model's input, or was made so.
+create macro seen_from(place, field_start, stride, pixels) as
+    least(greatest(field_start + place * stride, 0), pixels) / pixels;
+comment on macro seen_from is 'Where what a place sees begins, as a share of the picture: seen_from(place, field_start, stride, pixels).';
+
+create macro seen_to(place, field_start, field_size, stride, pixels) as
+    least(greatest(field_start + place * stride + field_size, 0), pixels) / pixels;
+comment on macro seen_to is 'Where what a place sees ends, as a share of the picture: seen_to(place, field_start, field_size, stride, pixels).';
+
 create view top_image as
 select
     n.model_name as model,
@@ -60,7 +69,13 @@ select
     i.label,
     lc.name as label_name,
     p.predicted,
-    pc.name as predicted_name
+    pc.name as predicted_name,
+    t.place_row,
+    t.place_column,
+    seen_from(t.place_column, f.field_left, f.stride_across, f.input_width) as seen_left,
+    seen_from(t.place_row, f.field_top, f.stride_down, f.input_height) as seen_top,
+    seen_to(t.place_column, f.field_left, f.field_width, f.stride_across, f.input_width) as seen_right,
+    seen_to(t.place_row, f.field_top, f.field_height, f.stride_down, f.input_height) as seen_bottom
 from stored_top_image as t
 join stored_named_layer as n using (recording_id, layer_id)
 join stored_image as i
@@ -78,7 +93,10 @@ left join stored_category as lc
 left join stored_neuron_summary as x
     on x.recording_id = n.reference_recording_id
     and x.layer_id = t.layer_id
-    and x.neuron = t.neuron;
+    and x.neuron = t.neuron
+left join stored_feature_map as f
+    on f.recording_id = t.recording_id
+    and f.layer_id = t.layer_id;
 comment on view top_image is 'The 100 images that activate a neuron most, positive activations only.';
 comment on column top_image.model is 'Name of the model.';
 comment on column top_image.layer is 'Name of the layer.';
@@ -92,6 +110,12 @@ comment on column top_image.label is 'Ground-truth category id; NULL when unknow
 comment on column top_image.label_name is 'Name of the ground-truth category.';
 comment on column top_image.predicted is 'Predicted category id.';
 comment on column top_image.predicted_name is 'Name of the predicted category.';
+comment on column top_image.place_row is 'Row of the feature map, or of the grid of tokens, where the maximum lies, from 0, the first of equal ones; NULL for a layer that is no maximum over places, and for a class token.';
+comment on column top_image.place_column is 'Its column, from 0; the number of the token where tokens are no grid.';
+comment on column top_image.seen_left is 'What that place sees of the picture, its receptive field: left edge as a share of the width, 0..1; NULL when it is not known. Pictures of another size or shape than the model''s input are taken to be stretched to it.';
+comment on column top_image.seen_top is 'Upper edge, as a share of the height.';
+comment on column top_image.seen_right is 'Right edge, as a share of the width.';
+comment on column top_image.seen_bottom is 'Lower edge, as a share of the height.';
 
 create view category_response as
 select

@@ -44,20 +44,34 @@ select
     p.label,
     p.label_name,
     p.predicted,
-    p.predicted_name
+    p.predicted_name,
+    s.place_row,
+    s.place_column,
+    seen_from(s.place_column, f.field_left, f.stride_across, f.input_width) as seen_left,
+    seen_from(s.place_row, f.field_top, f.stride_down, f.input_height) as seen_top,
+    seen_to(s.place_column, f.field_left, f.field_width, f.stride_across, f.input_width) as seen_right,
+    seen_to(s.place_row, f.field_top, f.field_height, f.stride_down, f.input_height) as seen_bottom
 from top as t
 join prediction as p
     on p.model = model
     and p.dataset = dataset
     and p.image = t.image
 cross join named
+left join stored_top_image as s
+    on s.recording_id = named.recording_id
+    and s.layer_id = named.layer_id
+    and s.neuron = neuron
+    and s.image = t.image
+left join stored_feature_map as f
+    on f.recording_id = named.recording_id
+    and f.layer_id = named.layer_id
 left join stored_neuron_summary as x
     on x.recording_id = named.reference_recording_id
     and x.layer_id = named.layer_id
     and x.neuron = neuron
 where t.value > 0
 order by rank;
-comment on macro table top_images is 'The k images of a dataset that activate a neuron most: top_images(model, layer, neuron, dataset, k). Positive activations; ties to the lower image.';
+comment on macro table top_images is 'The k images of a dataset that activate a neuron most: top_images(model, layer, neuron, dataset, k). Positive activations; ties to the lower image. Places, as in the view top_image, are kept for the first 100.';
 
 create macro top_neurons(model, layer, dataset, image, k) as table
 select

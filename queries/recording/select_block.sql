@@ -1,0 +1,9 @@
+-- Some images of a recorded layer, image after image, 16 neurons a row.
+select
+    values
+from stored_image_activation
+where recording_id = $recording_id
+    and layer_id = $layer_id
+    and image >= $first
+    and image < $end
+order by image, piece
