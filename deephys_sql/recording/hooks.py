@@ -156,17 +156,15 @@ class Capture:
 
     def _options(self, value: Any, what: str, choices: Sequence[Any], default: Any) -> dict[str, Any]:
         """Return an option by layer; given for all, or by names and patterns."""
-        given = by_layer(value, [*self.layers, *self.asked], what, default)
-        for name, choice in given.items():
+        for choice in value.values() if isinstance(value, Mapping) else [value]:
             if choice not in choices:
-                raise InvalidInputError(f"{what} of layer {name!r} must be one of {list(choices)}; got {choice!r}.")
+                raise InvalidInputError(f"{what} must be one of {list(choices)}; got {choice!r}.")
         if not isinstance(value, Mapping):
-            return {name: value for name in self.layers}
-        patterns = [name for name in value if name not in self.layers]
-        return {
-            name: next((value[key] for key in (name, *(p for p in patterns if fnmatch.fnmatchcase(name, p))) if key in value), default)
-            for name in self.layers
-        }
+            return by_layer(value, self.layers, what)
+        patterns = {key: [name for name in self.layers if fnmatch.fnmatchcase(name, key)] for key in value if key not in self.layers}
+        spread = {name: value[key] for key, names in reversed(patterns.items()) for name in names}
+        unmatched = {key: value[key] for key, names in patterns.items() if not names}
+        return by_layer(spread | unmatched | {key: value[key] for key in value if key in self.layers}, self.layers, what, default)
 
     def _drop_unrecordable(self) -> None:
         for name in self._by_pattern:

@@ -9,7 +9,7 @@ import numpy as np
 
 PREFIXES = (0, 1, 2, 5)  # tokens before the grid: none, a class token, one for distillation too, four registers
 NOISE_SEED = 0
-PASSES = 4  # at most; a pass that shows nothing new is the last
+PASSES = 8  # at most
 
 
 class Field(NamedTuple):
@@ -85,13 +85,14 @@ def receptive_fields(
 
     run: from one image of noise, of this shape (1 x channels x height x width), to feature maps, 1 x channels x rows x columns.
 
-    Noise and random weights of the channels stand for any image, so that no layer's values cancel; a pixel that some
-    pass shows belongs to the field. None for a layer whose fields are not of one size at one distance.
+    A pixel that some pass shows belongs to the field: one image leaves those out that a ReLU or a maximum hides. Passes end when
+    one shows nothing new and the fields fit together. None for a layer whose fields are not of one size at one distance.
     """
     import torch
 
     random = torch.Generator().manual_seed(NOISE_SEED)
     seen: dict[str, dict[int, dict[int, tuple[int, int]]]] = {}
+    fields: dict[str, tuple[Field, Field] | None] = {}
     for _ in range(PASSES):
         image = torch.randn(shape, generator=random).to(device, dtype).requires_grad_()
         before = {name: {axis: dict(found) for axis, found in axes.items()} for name, axes in seen.items()}
@@ -107,13 +108,15 @@ def receptive_fields(
                         first, end = found.get(places[axis], (pixels[0], pixels[-1] + 1))
                         found[places[axis]] = min(first, pixels[0]), max(end, pixels[-1] + 1)
             del maps
-        if seen == before:
+        fields = {name: _fields(axes, shape) for name, axes in seen.items()}
+        if seen == before and None not in fields.values():
             break
-    fields = {}
-    for name, axes in seen.items():
-        down, across = (_field(axes[axis], shape[2 + axis]) for axis in (0, 1))
-        fields[name] = None if down is None or across is None else (down, across)
     return fields
+
+
+def _fields(axes: Mapping[int, Mapping[int, tuple[int, int]]], shape: Sequence[int]) -> tuple[Field, Field] | None:
+    down, across = (_field(axes[axis], shape[2 + axis]) for axis in (0, 1))
+    return None if down is None or across is None else (down, across)
 
 
 def _probes(length: int) -> list[int]:
@@ -142,4 +145,6 @@ def _field(seen: Mapping[int, tuple[int, int]], pixels: int) -> Field | None:
         return Field(0, pixels, 0)
     start = seen[last][0] - last * stride
     field = Field(start, (seen[0][1] if seen[0][1] < pixels else pixels) - start, stride)
-    return field if all(field.seen(place, pixels) == found for place, found in seen.items()) else None
+    # Less may be seen at the edges, where a padded map leaves out a part that a dilated convolution would see.
+    boxes = ((field.seen(place, pixels), found) for place, found in seen.items())
+    return field if all(first <= found[0] and found[1] <= end for (first, end), found in boxes) else None

@@ -49,11 +49,11 @@ comment on column neuron_summary.silent_in_reference is 'Whether no image of the
 
 -- What a place sees along one axis, as shares of the picture: it is as wide as the model's input, or was made so.
 create macro seen_from(place, field_start, stride, pixels) as
-    least(greatest(field_start + place * stride, 0), pixels) / pixels;
+    case when field_start + place * stride is not null then least(greatest(field_start + place * stride, 0), pixels) / pixels end;
 comment on macro seen_from is 'Where what a place sees begins, as a share of the picture: seen_from(place, field_start, stride, pixels).';
 
 create macro seen_to(place, field_start, field_size, stride, pixels) as
-    least(greatest(field_start + place * stride + field_size, 0), pixels) / pixels;
+    seen_from(place, field_start + field_size, stride, pixels);
 comment on macro seen_to is 'Where what a place sees ends, as a share of the picture: seen_to(place, field_start, field_size, stride, pixels).';
 
 create view top_image as
