@@ -108,6 +108,18 @@ dataset_accuracy = Table(
     comment="Accuracy of a model on a dataset, over images whose label is known.",
 )
 
+directions = Table(
+    "directions", views,
+    Column("model", String, comment="Name of the model."),
+    Column("layer", String, comment="Name of the layer that was made."),
+    Column("neuron", Integer, comment="Number of the neuron in it, from 0."),
+    Column("made_from", String, comment="The layer whose activations it was made of."),
+    Column("weights", ARRAY(REAL), comment="One weight a neuron of that layer, in their order: activation = nonlinearity(bias + sum of weight times activation there)."),
+    Column("bias", Double, comment="What is added; a centre that was subtracted before is in it."),
+    Column("nonlinearity", String, comment="relu, or NULL."),
+    comment="What the neurons of layers that are directions of another layer were made with.",
+)
+
 experiment = Table(
     "experiment", views,
     Column("run", String, comment="Id of the run; unique in the store."),
@@ -170,6 +182,25 @@ experiment_wide = Table(
     comment="One row a run, a column a parameter (param_), a metric's last value (metric_) and a tag (tag_); defined anew by every import.",
 )
 
+feature_map = Table(
+    "feature_map", views,
+    Column("model", String, comment="Name of the model."),
+    Column("layer", String, comment="Name of the layer."),
+    Column("dataset", String, comment="Name of the dataset."),
+    Column("map_rows", Integer, comment="Rows of the feature map or of the grid of tokens; NULL when it was not the same for all images."),
+    Column("map_columns", Integer, comment="Its columns; the number of tokens where they are no grid."),
+    Column("leading_tokens", Integer, comment="Tokens before those of the grid, such as the class token; 0 for a feature map."),
+    Column("input_height", Integer, comment="Pixels of the model's input; NULL when it is no picture or was not the same for all images."),
+    Column("input_width", Integer, comment="Pixels of the model's input."),
+    Column("field_top", Double, comment="First row that the place 0 sees, in pixels of the input, negative in the padding; NULL when it could not be measured."),
+    Column("field_left", Double, comment="First column that the place 0 sees."),
+    Column("field_height", Double, comment="The receptive field, in pixels from top to bottom; of tokens, the patch that a token began as."),
+    Column("field_width", Double, comment="The same from left to right."),
+    Column("stride_down", Double, comment="Pixels from one row of places to the next; 0 when every place sees the same."),
+    Column("stride_across", Double, comment="Pixels from one column of places to the next."),
+    comment="Of layers whose activations are maxima over places: the size of the feature map, and what each place sees of the input. The place in row i sees the rows from field_top + i * stride_down on, field_height of them, as far as they lie in the input; so with columns.",
+)
+
 image = Table(
     "image", views,
     Column("dataset", String, comment="Name of the dataset."),
@@ -195,6 +226,7 @@ layer = Table(
     Column("position", Integer, comment="Place among the layers of the model, in the order first recorded."),
     Column("nonlinearity", String, comment="The non-linearity that the values came out of; NULL when it is not known."),
     Column("pooling", String, comment="How a feature map or tokens became one number a neuron; NULL when nothing was pooled."),
+    Column("made_from", String, comment="The layer whose activations a matrix made it of (directions); NULL for a layer as the model gives it."),
     comment="A named output of a model: a matrix images x neurons.",
 )
 
@@ -331,6 +363,12 @@ top_image = Table(
     Column("label_name", String, comment="Name of the ground-truth category."),
     Column("predicted", Integer, comment="Predicted category id."),
     Column("predicted_name", String, comment="Name of the predicted category."),
+    Column("place_row", Integer, comment="Row of the feature map, or of the grid of tokens, where the maximum lies, from 0, the first of equal ones; NULL for a layer that is no maximum over places, and for a class token."),
+    Column("place_column", Integer, comment="Its column, from 0; the number of the token where tokens are no grid."),
+    Column("seen_left", Double, comment="What that place sees of the picture, its receptive field: left edge as a share of the width, 0..1; NULL when it is not known. Pictures of another size or shape than the model's input are taken to be stretched to it."),
+    Column("seen_top", Double, comment="Upper edge, as a share of the height."),
+    Column("seen_right", Double, comment="Right edge, as a share of the width."),
+    Column("seen_bottom", Double, comment="Lower edge, as a share of the height."),
     comment="The 100 images that activate a neuron most, positive activations only.",
 )
 
@@ -399,6 +437,24 @@ stored_dataset = Table(
     comment="An ordered set of images.",
 )
 
+stored_direction = Table(
+    "stored_direction", tables,
+    Column("layer_id", Integer, nullable=False, comment="Id of the layer that was made."),
+    Column("neuron", Integer, nullable=False, comment="Number of the neuron in it, from 0."),
+    Column("weights", ARRAY(REAL), nullable=False, comment="One weight a neuron of the source layer, in their order."),
+    Column("bias", Double, nullable=False, comment="What is added; what was subtracted before (a centre) is in it."),
+    comment="The directions: activation = bias + the sum over the source layer's neurons of weight times activation.",
+)
+
+stored_directions = Table(
+    "stored_directions", tables,
+    Column("layer_id", Integer, nullable=False, primary_key=True, autoincrement=False, comment="Id of the layer that was made."),
+    Column("source_layer_id", Integer, nullable=False, comment="Id of the layer that it was made from."),
+    Column("nonlinearity", String, comment="What followed the matrix: relu, or NULL."),
+    Column("checksum", String, nullable=False, comment="SHA-256 of weights, then biases, neuron after neuron, as little-endian float32 and float64."),
+    comment="Layers that were made from another layer by a matrix; they are made for each later recording of that layer too.",
+)
+
 stored_experiment = Table(
     "stored_experiment", tables,
     Column("run", String, nullable=False, comment="Id of the run in its source, such as MLflow's; unique in the store."),
@@ -439,6 +495,24 @@ stored_experiment_tag = Table(
     Column("name", String, nullable=False, comment="Name of the tag."),
     Column("value", String, comment="Its value as text; NULL for a tag that is only there."),
     comment="What was noted on a run.",
+)
+
+stored_feature_map = Table(
+    "stored_feature_map", tables,
+    Column("recording_id", Integer, nullable=False, comment="Id of the recording."),
+    Column("layer_id", Integer, nullable=False, comment="Id of the layer."),
+    Column("map_rows", Integer, comment="Rows of the feature map or of the grid of tokens; NULL when it was not the same for all images."),
+    Column("map_columns", Integer, comment="Its columns; the number of tokens where they are no grid."),
+    Column("leading_tokens", Integer, nullable=False, comment="Tokens before those of the grid, such as the class token; 0 for a feature map."),
+    Column("input_height", Integer, comment="Pixels of the model's input; NULL when it is no picture or was not the same for all images. What follows is NULL then, or when it could not be measured."),
+    Column("input_width", Integer, comment="Pixels of the model's input."),
+    Column("field_top", Double, comment="First row of the input that the place 0 sees, in pixels; negative where that lies in the padding."),
+    Column("field_left", Double, comment="First column of the input that the place 0 sees, in pixels."),
+    Column("field_height", Double, comment="Pixels of the input that a place sees, from top to bottom: the receptive field; of tokens, the patch that a token began as."),
+    Column("field_width", Double, comment="The same from left to right."),
+    Column("stride_down", Double, comment="Pixels of the input from one row of places to the next; 0 when every place sees the same."),
+    Column("stride_across", Double, comment="Pixels of the input from one column of places to the next."),
+    comment="The places of a layer whose activations are maxima over places: the size of its feature map, and what part of the model's input each place sees.",
 )
 
 stored_image = Table(
@@ -616,6 +690,8 @@ stored_top_image = Table(
     Column("rank", Integer, nullable=False, comment="1..100."),
     Column("image", Integer, nullable=False, comment="Number of the image in its dataset, from 0."),
     Column("value", REAL, nullable=False, comment="Activation, float32 as recorded."),
+    Column("place_row", Integer, comment="Row of the feature map, or of the grid of tokens, that the activation came from, from 0; NULL when it came from no one place."),
+    Column("place_column", Integer, comment="Column, from 0; the token's number where the tokens are no grid."),
     comment="The 100 images that activate a neuron most: positive activations, value descending, then image ascending.",
 )
 

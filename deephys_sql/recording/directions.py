@@ -80,7 +80,8 @@ def directions_of(matrix: Any, bias: Any, center: Any, nonlinearity: str | None,
             raise InvalidInputError(f"{what} must have {count} values for a matrix of shape {weights.shape}; got {len(values)}.")
     if nonlinearity not in NONLINEARITIES:
         raise InvalidInputError(f"nonlinearity must be one of {list(NONLINEARITIES)}; got {nonlinearity!r}.")
-    weights = weights.astype(np.float32)
+    with np.errstate(over="ignore"):  # refused by name below
+        weights = weights.astype(np.float32)
     if not np.isfinite(weights).all():
         row, column = np.argwhere(~np.isfinite(weights))[0]
         raise InvalidInputError(
@@ -98,7 +99,8 @@ def load_directions(
     connection: duckdb.DuckDBPyConnection, layer_id: int, nonlinearity: str | None, name: str
 ) -> Callable[[np.ndarray, int], np.ndarray]:
     """Return what makes a layer from blocks of its source, by its stored directions."""
-    rows = connection.execute("select weights, bias from stored_direction where layer_id = ? order by neuron", [layer_id]).to_arrow_table()
+    text = "select weights, bias from stored_direction where layer_id = $layer_id order by neuron"
+    rows = connection.sql(text, params={"layer_id": layer_id}).to_arrow_table()
     weights = rows["weights"].combine_chunks()
     matrix = weights.flatten().to_numpy().reshape(len(weights), -1)
     return Directions(matrix, rows["bias"].to_numpy(), nonlinearity).layer(name)

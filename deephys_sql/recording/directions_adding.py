@@ -93,7 +93,7 @@ def _blocks(
     step = block_images(neurons)
     for first in range(0, images, step):
         bounds = {"first": first, "end": min(first + step, images)}
-        rows = connection.execute(assets.sql("recording/select_block.sql"), ids | bounds).to_arrow_table()
+        rows = connection.sql(assets.sql("recording/select_block.sql"), params=ids | bounds).to_arrow_table()
         values = rows["values"].combine_chunks().flatten().to_numpy().reshape(bounds["end"] - first, -1)
         labels = connection.execute(assets.sql("recording/select_labels.sql"), {"recording_id": recording_id, **bounds}).fetchnumpy()
         yield values[:, :neurons], labels["label"].astype(np.int64)

@@ -3,7 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any
 
@@ -227,6 +227,7 @@ class RecordingWriter:
             self._connection.execute(
                 "insert into stored_dataset values (?, ?, ?, 0, '')", [self._dataset_id, self.request.dataset, category_list_id]
             )
+        self._refuse_directions(batch.layers)
         for name, matrix in batch.layers.items():
             if not matrix.shape[1]:
                 raise InvalidInputError(f"layer {name!r} has no neurons: shape {matrix.shape}.")
@@ -237,14 +238,17 @@ class RecordingWriter:
     def _layer_writer(self, layer_id: int, neurons: int) -> LayerWriter:
         return LayerWriter(self._connection, self._recording_id, layer_id, neurons, len(self._categories))
 
-    def _derive_layers(self) -> None:
-        """Make the model's layers that are directions of a layer recorded here."""
-        for layer_id, name, source, nonlinearity, neurons in stored_directions(self._connection, self._model_id):
-            if name in self._layers:
+    def _refuse_directions(self, names: Iterable[str]) -> None:
+        for _, name, source, *_ in stored_directions(self._connection, self._model_id):
+            if name in names:
                 raise ModelDiffersError(
                     f"layer {name!r} of model {self.request.model!r} is stored as directions of layer {source!r}: it is made from that "
                     f"one. Leave it out of what is recorded, or give the layer another name."
                 )
+
+    def _derive_layers(self) -> None:
+        """Make the model's layers that are directions of a layer recorded here."""
+        for layer_id, name, source, nonlinearity, neurons in stored_directions(self._connection, self._model_id):
             if source in self._layers:
                 self._layer_ids[name] = layer_id
                 self._layers[name] = self._layer_writer(layer_id, neurons)

@@ -161,7 +161,7 @@ def functional() -> nn.Module:
     [
         (Two, torch.zeros(2, 3), r"2 linear layers.*one, other"),
         (functional, torch.zeros(2, 3), "none does"),
-        (lambda: library("torchvision").models.squeezenet1_1(num_classes=4), torch.zeros(2, 3, 32, 32), "none does"),
+        (lambda: library("torchvision").models.squeezenet1_1(num_classes=4), torch.zeros(2, 3, 64, 64), "none does"),
     ],
     ids=["two heads", "no linear layer", "SqueezeNet"],
 )
@@ -184,14 +184,17 @@ def test_patterns(store: dp.Store) -> None:
             rec(part)
     found = dict(store.sql("select layer, pooling from layer order by position").fetchall())
     listed = [layer.name for layer in dp.layers(model, images) if layer.name.startswith("layer2.")]
-    assert list(found) == [*listed, "conv1", "fc"]
+    assert set(found) == {*listed, "conv1", "fc"}
     assert "layer2.0.relu" not in found and "layer2.0.downsample.1" in found
     assert found == dict.fromkeys(listed, "mean") | {"layer2.1": "max", "conv1": "max", "fc": None}
 
 
 @pytest.mark.parametrize(
     "layers, error, words",
-    [("layer9.*", UnknownNameError, r"'layer9\.\*'.*'conv1'"), ("layer1.?.relu", InvalidInputError, r"layer1\.0\.relu runs more than once")],
+    [
+        ("layer9.*", UnknownNameError, r"'layer9\.\*'.*'conv1'"),
+        ("layer1.?.relu", InvalidInputError, r"layer1\.0\.relu runs more than once"),
+    ],
 )
 def test_pattern_of_nothing(store: dp.Store, layers: str, error: type, words: str) -> None:
     """A pattern that no name matches, or whose layers can't be recorded, is refused with what there is."""
@@ -229,7 +232,16 @@ BATCHES = {
 def test_batches(store: dp.Store, batch: str) -> None:
     """A loader may give pairs or dicts: labels by their name, inputs by the model's parameters or as the only pictures."""
     model, (given, scale) = Called(), BATCHES[batch]
-    dp.record(model, [given, given], store=store, name="net", dataset="test", layers=["fc"], images="inputs" if scale == 1 else None, progress=False)
+    dp.record(
+        model,
+        [given, given],
+        store=store,
+        name="net",
+        dataset="test",
+        layers=["fc"],
+        images="inputs" if scale == 1 else None,
+        progress=False,
+    )
     expected = torch.cat([model(IMAGES, scale=scale).logits.detach()] * 2).numpy()
     assert stored(store, "output").tobytes() == expected.tobytes()
     assert [row[0] for row in store.sql("select label from image order by image").fetchall()] == LABELS.tolist() * 2
@@ -243,7 +255,7 @@ def test_batch_function(store: dp.Store) -> None:
     dp.record(model, given[:1], dataset="test", batch=lambda one: ({"pixel_values": one.pixels}, one.truth), **options)
     assert store.sql("select list(label order by image) from image").fetchall() == [(LABELS.tolist(),)]
     dp.record(model, given[1:], dataset="one", batch=lambda one: (one.pixels, one.truth), **options)
-    assert stored(store, "output", "one").tobytes() == stored(store, "output")[:1].tobytes()
+    np.testing.assert_allclose(stored(store, "output", "one"), stored(store, "output")[:1], rtol=1e-5)
     with pytest.raises(InvalidInputError, match=r"batch= must return a pair"):
         dp.record(model, given, dataset="bad", batch=lambda one: one.pixels, **options)
 
@@ -254,5 +266,5 @@ def test_batch_that_is_not_understood(store: dp.Store) -> None:
     with pytest.raises(InvalidInputError, match=r"'left', 'right'.*forward takes pixel_values, scale, labels.*batch="):
         dp.record(Called(), [given], store=store, name="net", dataset="test", layers=["fc"], progress=False)
     with pytest.raises(InvalidInputError, match="batch="):
-        dp.record(Called(), ["text"], store=store, name="net", dataset="test", layers=["fc"], progress=False)
+        dp.record(Called(), iter(["text"]), store=store, name="net", dataset="test", layers=["fc"], progress=False)
     assert store.recordings().fetchall() == []

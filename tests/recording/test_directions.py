@@ -69,7 +69,9 @@ def test_values(store: dp.Store, options: str) -> None:
     for dataset in ("clean", "night"):
         expected = product(dataset, given.get("nonlinearity") == "relu", bias=given.get("bias", 0), center=given.get("center", 0))
         np.testing.assert_allclose(stored(store, "sparse", dataset), expected, rtol=1e-6, atol=1e-6)
-        by_image = store.sql("select value from response_by_image where layer = 'sparse' and dataset = $d order by image, neuron", d=dataset)
+        by_image = store.sql(
+            "select value from response_by_image where layer = 'sparse' and dataset = $d order by image, neuron", d=dataset
+        )
         assert by_image.fetchnumpy()["value"].tobytes() == stored(store, "sparse", dataset).tobytes()
 
 
@@ -81,7 +83,9 @@ def test_it_is_a_layer_as_any(store: dp.Store) -> None:
     for neuron in (0, 7, 32):
         rows = store.sql("select image from top_images('net', 'sparse', $n, 'night', 10)", n=neuron).fetchall()
         assert [row[0] for row in rows] == oracle.top_images(values["night"], neuron, 10)
-        (row,) = store.sql("select max, mean from neuron_summary where layer = 'sparse' and dataset = 'clean' and neuron = $n", n=neuron).fetchall()
+        (row,) = store.sql(
+            "select max, mean from neuron_summary where layer = 'sparse' and dataset = 'clean' and neuron = $n", n=neuron
+        ).fetchall()
         assert row == pytest.approx((values["clean"][:, neuron].max(), values["clean"][:, neuron].mean(dtype=np.float64)))
     ratio = store.sql("select activation_ratio from neuron_score where layer = 'sparse' order by neuron").fetchnumpy()["activation_ratio"]
     np.testing.assert_allclose(ratio.astype(float), oracle.activation_ratio(values["night"], values["clean"]), rtol=1e-9)
@@ -99,7 +103,9 @@ def test_later_recordings_have_it_too(store: dp.Store) -> None:
     store.add_directions("fc", "again", MATRIX, bias=BIAS, nonlinearity="relu", progress=False)
     assert stored(store, "again", "later").tobytes() == made_at_once.tobytes()
     assert stored(store, "again", "clean").tobytes() == stored(store, "sparse", "clean").tobytes()
-    checksums = "select k.checksum from stored_recorded_layer as k join stored_layer as l using (layer_id) where l.name = $l order by recording_id"
+    checksums = (
+        "select k.checksum from stored_recorded_layer as k join stored_layer as l using (layer_id) where l.name = $l order by recording_id"
+    )
     assert store.sql(checksums, l="again").fetchall() == store.sql(checksums, l="sparse").fetchall()
 
 
@@ -118,7 +124,9 @@ def test_directions_of_directions(store: dp.Store) -> None:
 def test_what_it_was_made_with(store: dp.Store) -> None:
     """Weights and biases stand in the store, float32 and float64, one row a direction."""
     store.add_directions("fc", "sparse", MATRIX.astype(np.float64), bias=BIAS, center=CENTER, nonlinearity="relu", progress=False)
-    rows = store.sql("select neuron, weights, bias, made_from, nonlinearity from directions where layer = 'sparse' order by neuron").fetchall()
+    rows = store.sql(
+        "select neuron, weights, bias, made_from, nonlinearity from directions where layer = 'sparse' order by neuron"
+    ).fetchall()
     assert [row[0] for row in rows] == list(range(33))
     assert (np.array([row[1] for row in rows], np.float32) == MATRIX).all()
     np.testing.assert_allclose([row[2] for row in rows], BIAS - MATRIX.astype(np.float64) @ CENTER, rtol=1e-12)
@@ -143,7 +151,7 @@ def test_same_bits_with_other_threads(recorded: Path, tmp_path: Path) -> None:
         "import sys, numpy as np, deephys_sql as dp\n"
         "with dp.open(sys.argv[1]) as store:\n"
         "    store.add_directions('fc', 'x', np.random.default_rng(1).normal(size=(300, 20)), nonlinearity='relu', progress=False)\n"
-        "    print(store.sql(\"select checksum from recording order by 1\").fetchall())\n"
+        '    print(store.sql("select checksum from recording order by 1").fetchall())\n'
     )
     found = set()
     for threads in "12":
