@@ -300,10 +300,9 @@ class Store:
         All recordings get the layer, or none does. Raises `UnknownNameError` for a model or layer that isn't there,
         `InvalidInputError` for another shape or a name that is taken, `NotFiniteError` when a value is too large for float32.
         """
-        self._require_writable("add directions")
         with self.transaction():
             add_directions(
-                self._connection, layer, name, model, progress, matrix=matrix, bias=bias, center=center, nonlinearity=nonlinearity
+                self._transaction.connection, layer, name, model, progress, matrix=matrix, bias=bias, center=center, nonlinearity=nonlinearity
             )
 
     def set_reference(self, model: str, dataset: str) -> None:
