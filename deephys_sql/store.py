@@ -302,7 +302,15 @@ class Store:
         """
         with self.transaction():
             add_directions(
-                self._transaction.connection, layer, name, model, progress, matrix=matrix, bias=bias, center=center, nonlinearity=nonlinearity
+                self._transaction.connection,
+                layer,
+                name,
+                model,
+                progress,
+                matrix=matrix,
+                bias=bias,
+                center=center,
+                nonlinearity=nonlinearity,
             )
 
     def set_reference(self, model: str, dataset: str) -> None:

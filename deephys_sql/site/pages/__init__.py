@@ -13,7 +13,7 @@ from datasette.utils import tilde_decode
 from datasette.utils.asgi import Response
 
 from deephys_sql import assets
-from deephys_sql.site.pages import html
+from deephys_sql.site.pages import crops, html
 from deephys_sql.site.pages.context import ROUTES, PageError, page, static_url
 
 from deephys_sql.site.pages import category, compare, confusion, home, image, layer, neuron, search  # isort: skip  # noqa: F401 - they register their addresses
@@ -21,19 +21,35 @@ from deephys_sql.site.pages import category, compare, confusion, home, image, la
 
 @page(r"/picture/(?P<of>[^/]+)/(?P<image>[^/]+)", needs_model=False)  # not `dataset`: any model's will do
 async def picture(page):
-    """A thumbnail by itself, for what doesn't fit into a page."""
+    """A thumbnail by itself, for what doesn't fit into a page; with ?crop=, shares of its width and height, a part of the picture."""
     number = page.number("image")
     dataset = tilde_decode(page.request.url_vars["of"])
+    if page.args.get("crop"):
+        return await _part(page, dataset, number)
     rows = await page.rows(assets.sql("site/pictures.sql"), {"datasets": [dataset], "images": [number]})
     kind = html.media_type(rows[0]["thumbnail"]) if rows else None
     if kind is None:
         raise PageError(404, f"There is no picture of image {number} of “{dataset}”.", "It was recorded without one, or isn't there.")
-    known = bool(page.args.get("version"))
+    return _picture(page, rows[0]["thumbnail"], kind)
+
+
+async def _part(page, dataset: str, number: int):
+    box = crops.box_of(page.args["crop"])
+    if box is None:
+        raise PageError(400, "There is no such part of a picture.", "A part is left,top,right,bottom, from 0 to 1: crop=0.25,0,0.75,0.5.")
+    rows = await page.rows(assets.sql("site/picture_to_crop.sql"), {"dataset": dataset, "image": number})
+    part = await asyncio.to_thread(crops.crop, rows[0]["original"], rows[0]["thumbnail"], box) if rows else None
+    if part is None:
+        raise PageError(404, f"There is no picture of image {number} of “{dataset}”.", "It was recorded without one, or isn't there.")
+    return _picture(page, part, "image/png")
+
+
+def _picture(page, data: bytes, kind: str) -> Response:
     headers = {
         "x-content-type-options": "nosniff",
-        "cache-control": "private, max-age=31536000, immutable" if known else "private, no-cache",
+        "cache-control": "private, max-age=31536000, immutable" if page.args.get("version") else "private, no-cache",
     }
-    response = Response(rows[0]["thumbnail"], headers=headers)
+    response = Response(data, headers=headers)
     response.content_type = kind
     return response
 

@@ -277,6 +277,16 @@ class Page:
         """Return the address of a thumbnail, which changes when the store does, so that browsers may keep it."""
         return f"{self.base}/picture/{tilde_encode(dataset)}/{image}?version={self.mark()}"
 
+    def crop_url(self, dataset: str, image: int, box: Sequence[float]) -> str:
+        """Return the address of a part of a picture: left, top, right and bottom as shares of it."""
+        return f"{self.picture_url(dataset, image)}&crop={','.join(f'{share:.6f}' for share in box)}"
+
+    async def layer_facts(self) -> dict[str, str | None]:
+        """Return what is known of the page's layer: its non-linearity, its pooling, and the layer that it was made from."""
+        text = "select nonlinearity, pooling, made_from from layer where model = $model and layer = $layer"
+        rows = await self.rows(text, {"model": self.model, "layer": self.layer}, keep=True)
+        return dict(rows[0]) if rows else {"nonlinearity": None, "pooling": None, "made_from": None}
+
     def mark(self) -> str:
         """Return what changes with the store's file."""
         return "-".join(format(part, "x") for part in self.database.version().stamp)

@@ -17,6 +17,14 @@ TEMPLATES = Path(__file__).parent.parent / "templates"
 MEDIA_TYPES = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF87a", "image/gif"), (b"GIF89a", "image/gif"))
 INLINE_BUDGET = 250_000  # bytes of pictures written into a page; the rest are addresses
 SMOOTH_FROM = 49  # pixels: smaller pictures are enlarged as squares, so that their pixels can be seen
+SMOOTH_CROP_FROM = 100  # the same of pictures of which a part is shown
+WHOLE = (0.0, 0.0, 1.0, 1.0)
+POOLED = {
+    "max": "the maximum over places",
+    "mean": "the mean over places",
+    "first": "of the first token",
+    "flatten": "every value a neuron",
+}
 
 SCORES = {
     "spurious": "spurious",
@@ -56,8 +64,10 @@ class Pictures:
     """The thumbnails of a page."""
 
     def __init__(self, page, rows: Iterable, order: list[tuple[str, int]], budget: int):
+        self._page = page
         found = {(row["dataset"], row["image"]): row for row in rows}
         self._sources: dict[tuple[str, int], tuple[Markup, bool, bool]] = {}
+        self._sizes: dict[tuple[str, int], tuple[int, int]] = {}
         for key in order:
             row = found.get(key)
             kind = media_type(row["thumbnail"]) if row is not None else None
@@ -69,6 +79,8 @@ class Pictures:
                 if budget > 0
                 else escape(page.picture_url(*key))
             )
+            if row["width"] and row["height"]:
+                self._sizes[key] = row["width"], row["height"]
             self._sources[key] = source, budget <= 0, max(row["width"] or 0, row["height"] or 0) < SMOOTH_FROM
 
     def img(self, dataset: str, image: int, alt: str) -> Markup:
@@ -78,6 +90,56 @@ class Pictures:
             return Markup('<span class="no-picture" role="img" aria-label="{}">{}</span>').format(f"{alt}; no picture", image)
         kind, loading = ' class="coarse"' if coarse else "", ' loading="lazy"' if lazy else ""
         return Markup(f'<img src="{source}" alt="{escape(alt)}"{kind}{loading}>')
+
+    def img_with_place(self, dataset: str, row: Mapping, alt: str) -> Markup:
+        """Return the <img> with the place marked that the activation came from, and beside it what that place sees."""
+        whole = self.img(dataset, row["image"], alt)
+        size = self._sizes.get((dataset, row["image"]))
+        if size is None:
+            return whole
+        seen = tuple(row[f"seen_{side}"] for side in ("left", "top", "right", "bottom"))
+        if None in seen or seen[0] >= seen[2] or seen[1] >= seen[3]:
+            seen = None
+        mark = seen if seen not in (None, WHOLE) else _cell(row)
+        part = seen if seen not in (None, WHOLE) else None
+        marked = Markup('<span class="marked">{}{}</span>').format(whole, _marked(size, mark) if mark else "")
+        if part is None:
+            return marked
+        beside = Markup('<img src="{}" alt="What that place sees of it" loading="lazy"{}>').format(
+            self._page.crop_url(dataset, row["image"], part), Markup(' class="coarse"') if max(size) < SMOOTH_CROP_FROM else ""
+        )
+        return Markup('<span class="with-part">{}{}</span>').format(marked, beside)
+
+
+def _cell(row: Mapping) -> tuple[float, float, float, float] | None:
+    """Return the share of the picture that a place takes in its feature map."""
+    rows, columns = row["map_rows"], row["map_columns"]
+    if row["place_row"] is None or rows in (None, 1):
+        return None
+    return row["place_column"] / columns, row["place_row"] / rows, (row["place_column"] + 1) / columns, (row["place_row"] + 1) / rows
+
+
+def _marked(size: tuple[int, int], box: tuple[float, float, float, float]) -> Markup:
+    """Return a frame around a part of a picture, drawn as the picture is: as large as fits."""
+    width, height = size
+    left, top, right, bottom = box
+    return Markup(
+        '<svg class="mark" viewBox="0 0 {} {}" aria-hidden="true"><rect x="{:.2f}" y="{:.2f}" width="{:.2f}" height="{:.2f}"/></svg>'
+    ).format(width, height, left * width, top * height, (right - left) * width, (bottom - top) * height)
+
+
+def layer_told(facts: Mapping) -> str:
+    """Return in words what a layer's activations are.
+
+    >>> layer_told({"nonlinearity": "relu", "pooling": "max", "made_from": None})
+    'after relu, the maximum over places'
+    """
+    said = [f"directions of {facts['made_from']}"] if facts["made_from"] else []
+    if facts["nonlinearity"] and facts["nonlinearity"] != "none":
+        said.append(f"after {facts['nonlinearity']}")
+    if facts["pooling"]:
+        said.append(POOLED.get(facts["pooling"], facts["pooling"]))
+    return ", ".join(said)
 
 
 def is_wrong(row: Mapping) -> bool:
@@ -97,6 +159,7 @@ def card(page, pictures: Pictures, dataset: str, row, *, value: str = "value", u
     row: image, label, label_name, predicted, predicted_name and, when it has them, value, response and confidence.
     value: the column that stands below the picture, "" for none; response and confidence are shown in per cent.
     """
+    words = told(row, dataset)
     label = "?" if row["label"] is None else row["label_name"]
     taken = Markup('<span class="taken"><span aria-hidden="true">→</span> {}</span>').format(row["predicted_name"]) if is_wrong(row) else ""
     return Markup(
@@ -106,7 +169,7 @@ def card(page, pictures: Pictures, dataset: str, row, *, value: str = "value", u
         wrong=" wrong" if is_wrong(row) else "",
         href=page.image_url(dataset, row["image"]),
         title=_hover(row, dataset),
-        img=pictures.img(dataset, row["image"], told(row, dataset)),
+        img=(pictures.img_with_place(dataset, row, words) if "place_row" in row.keys() else pictures.img(dataset, row["image"], words)),  # noqa: SIM118
         label=label,
         taken=taken,
         value=Markup('<span class="value">{}</span>').format(_value(row, value) + unit) if value else "",
@@ -114,9 +177,11 @@ def card(page, pictures: Pictures, dataset: str, row, *, value: str = "value", u
 
 
 def cards(page, pictures: Pictures, dataset: str, rows: Iterable, *, value: str = "value", unit: str = "") -> Markup:
-    """Return a grid of cards."""
-    return Markup('<div class="cards">{}</div>').format(
-        Markup("").join(card(page, pictures, dataset, row, value=value, unit=unit) for row in rows)
+    """Return a grid of cards; wider ones where they show parts too."""
+    rows = list(rows)
+    parts = any("seen_left" in row.keys() and row["seen_left"] is not None for row in rows)  # noqa: SIM118 - as sqlite3.Row
+    return Markup('<div class="cards{}">{}</div>').format(
+        " with-parts" if parts else "", Markup("").join(card(page, pictures, dataset, row, value=value, unit=unit) for row in rows)
     )
 
 
@@ -149,6 +214,8 @@ def _hover(row, dataset: str) -> str:
         said.append(f"confidence {chance(row['confidence'])}")
     if "value" in keys and row["value"] is not None:
         said.append(f"activation {number(row['value'], 4)}")
+    if "place_row" in keys and row["place_row"] is not None:
+        said.append(f"place: row {row['place_row']}, column {row['place_column']}")
     if "response" in keys and row["response"] is not None:
         said.append(f"response {percent(row['response'])} of the reference’s largest")
     return " · ".join(said)
@@ -268,6 +335,7 @@ GLOBALS = {
     "bar": bar,
     "is_wrong": is_wrong,
     "told": told,
+    "layer_told": layer_told,
     "SCORES": SCORES,
     "MEANINGS": MEANINGS,
     "REASONS": REASONS,

@@ -26,7 +26,7 @@ STRIP = 5
 @page(r"/model/(?P<model>[^/]+)/layer/(?P<layer>[^/]+)")
 async def layer(page: Page):
     if page.dataset is None:
-        return await page.render("layer.html", neurons=[], shown=[])
+        return await page.render("layer.html", neurons=[], shown=[], facts=await page.layer_facts())
     sort, order = order_of(page)
     low, high = page.decimal_of("min"), page.decimal_of("max")
     state = page.choice_of("state", tuple(STATES), "")
@@ -46,6 +46,7 @@ async def layer(page: Page):
     pictures = await page.pictures(sets.wanted(tops))
     return await page.render(
         "layer.html",
+        facts=await page.layer_facts(),
         neurons=everything, found=found, shown=shown, tops=tops, pictures=pictures, scatter=scatter, densities=densities,
         sort=sort, order=order, low=low, high=high, state=state, category=category, within=within, number=number, pages=pages,
         sorts=SORTS, states=STATES, rows_a_page=ROWS,

@@ -26,7 +26,8 @@ ADDRESS = r"/model/(?P<model>[^/]+)/layer/(?P<layer>[^/]+)/neuron/(?P<neuron>[^/
 @page(ADDRESS)
 async def neuron(page: Page):
     number = page.number("neuron", page.neurons)
-    overview, images, responses, beside, scores, mistakes = await asyncio.gather(
+    facts, overview, images, responses, beside, scores, mistakes = await asyncio.gather(
+        page.layer_facts(),
         page.query("neuron_overview", neuron=number),
         page.query("top_images_of_neurons", neurons=sets.as_json([number])),
         page.query("category_responses", neuron=number),
@@ -51,7 +52,8 @@ async def neuron(page: Page):
     every = page.args.get("categories") == "all"
     return await page.render(
         "neuron.html",
-        number=number, here=here, scores=scores, recorded=recorded, missing=[name for name in page.datasets if name not in here],
+        number=number, facts=facts,
+        here=here, scores=scores, recorded=recorded, missing=[name for name in page.datasets if name not in here],
         top=top, pictures=pictures, by_category=by_category, order=order if every else order[:CATEGORIES],
         categories_left=0 if every else max(0, len(order) - CATEGORIES),
         most=max((row["response"] or 0 for one in by_category.values() for row in one.values()), default=0),
