@@ -10,6 +10,33 @@ The weights come with a Python package; `make cifar10` fetches CIFAR-10 (139 MB)
 nothing. The reference are the pictures as they are; the other dataset are the same ones without their colours. Without
 arguments its output is:
 
+    ┌────────────┬──────────┬─────────────┬──────────────┬─────────────┐
+    │   layer    │ map_rows │ map_columns │ field_height │ stride_down │
+    │  varchar   │  int32   │    int32    │    double    │   double    │
+    ├────────────┼──────────┼─────────────┼──────────────┼─────────────┤
+    │ _blocks.2  │       56 │          56 │         19.0 │         4.0 │
+    │ _blocks.4  │       28 │          28 │         67.0 │         8.0 │
+    │ _blocks.10 │       14 │          14 │        339.0 │        16.0 │
+    └────────────┴──────────┴─────────────┴──────────────┴─────────────┘
+
+    ┌────────┬────────┬──────────────┐
+    │ neuron │ ratio  │    images    │
+    │ int32  │ double │   int32[]    │
+    ├────────┼────────┼──────────────┤
+    │    960 │   0.05 │ [5, 55, 0]   │
+    │   1274 │   0.06 │ [53, 59, 47] │
+    │     36 │   0.07 │ [33, 42, 54] │
+    └────────┴────────┴──────────────┘
+
+    ┌───────┬───────┬───────┬───────────┬──────────────┬───────────┬────────────────┐
+    │ rank  │ image │ value │ place_row │ place_column │ seen_left │ predicted_name │
+    │ int64 │ int32 │ float │   int32   │    int32     │  double   │    varchar     │
+    ├───────┼───────┼───────┼───────────┼──────────────┼───────────┼────────────────┤
+    │     1 │    20 │  31.4 │        24 │            2 │       0.0 │ palace         │
+    │     2 │    14 │  30.8 │        21 │           19 │      0.56 │ palace         │
+    │     3 │    25 │  28.6 │         4 │           11 │      0.28 │ organ          │
+    │     4 │    26 │  27.9 │         9 │           18 │      0.53 │ boathouse      │
+    └───────┴───────┴───────┴───────────┴──────────────┴───────────┴────────────────┘
 """
 
 import argparse
@@ -85,19 +112,18 @@ with tempfile.TemporaryDirectory() as folder, dp.open(chosen.store or f"{folder}
     print(store.sql("select layer, map_rows, map_columns, field_height, stride_down from feature_map where dataset = 'pictures'"))
     print(
         store.sql("""
-        select neuron, round(activation_ratio, 2) as ratio, list(image order by rank)[:3] as images, any_value(predicted_name) as predicted
-        from neuron_score
-        join top_image using (model, layer, neuron, dataset)
-        where layer = 'penultimate' and dataset = 'without colours' and rank <= 3
-        group by all
-        order by ratio, neuron
-        limit 3
-    """)
+            select neuron, round(activation_ratio, 2) as ratio, list(image order by rank)[:3] as images
+            from neuron_score
+            join top_image using (model, layer, neuron, dataset)
+            where layer = 'penultimate' and dataset = 'without colours' and rank <= 3
+            group by all
+            order by ratio, neuron
+            limit 3
+        """)
     )
     print(
         store.sql("""
-        select rank, image, round(value, 1) as value, place_row, place_column, round(seen_left, 2) as seen_left, round(seen_top, 2) as seen_top,
-            predicted_name
-        from top_images('efficientnet-lite0', '_blocks.4', 7, 'pictures', 4)
-    """)
+            select rank, image, round(value, 1) as value, place_row, place_column, round(seen_left, 2) as seen_left, predicted_name
+            from top_images('efficientnet-lite0', '_blocks.4', 7, 'pictures', 4)
+        """)
     )

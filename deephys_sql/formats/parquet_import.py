@@ -29,7 +29,14 @@ from deephys_sql.formats.parquet_export import FORMAT, MANIFEST, NOT_BY_ROWS, sh
 from deephys_sql.formats.shards import import_shards
 from deephys_sql.recording.arrays import require_finite
 from deephys_sql.recording.layer_writer import LayerWriter
-from deephys_sql.recording.writer import RECORDING_TABLES, create_category_list, derive, images_checksum, recording_checksum, require_categories
+from deephys_sql.recording.writer import (
+    RECORDING_TABLES,
+    create_category_list,
+    derive,
+    images_checksum,
+    recording_checksum,
+    require_categories,
+)
 from deephys_sql.store import Store, open
 
 # Tables that speak in names, and what tells their things apart: those that the store has stay as they are there.
