@@ -340,8 +340,8 @@ class _Shards:
             raise FileFormatError(f"{parts[0].path}: a shard's file of the recording has the columns {', '.join(SHARD.names)}.")
         first = told[0]
         for row in told:
-            for name in first.keys() - {"shard", "images"}:
-                if row[name] != first[name]:
+            for name in first:
+                if name not in ("shard", "images") and row[name] != first[name]:
                     raise FileFormatError(
                         f"{self._title}: the shards disagree in {name}: {first[name]!r} in shard {first['shard']}, {row[name]!r} in shard "
                         f"{row['shard']}. Write all of them with the same arguments."
