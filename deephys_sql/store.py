@@ -26,7 +26,7 @@ from deephys_sql.publishing import InPlace, NewVersion, Published, recover
 from deephys_sql.recording.arrays_recording import record_arrays
 from deephys_sql.recording.directions_adding import add_directions
 from deephys_sql.recording.request import RecordingRequest
-from deephys_sql.recording.writer import RecordingWriter, Transaction, derive
+from deephys_sql.recording.writer import WRITING_MEMORY, RecordingWriter, Transaction, derive
 
 if TYPE_CHECKING:
     from deephys_sql.experiments.importing import ImportedRuns
@@ -330,7 +330,7 @@ class Store:
             derive(connection, model_id)
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def transaction(self, *, memory: str = WRITING_MEMORY) -> Iterator[duckdb.DuckDBPyConnection]:
         """Record several times, all or nothing: the recordings become visible together, and on one copy of the file.
 
         >>> import deephys_sql as dp, numpy as np, tempfile
@@ -341,10 +341,11 @@ class Store:
         >>> store.sql("select count(*) from recording").fetchall()
         [(2,)]
 
+        memory: what DuckDB may hold meanwhile, such as "500MB"; less than 200 MB may be too little for large layers.
         Nothing is written when anything is raised in the block, in a recording or outside.
         """
         with self._changing("begin a transaction") as connection:
-            transaction = self._transaction = Transaction(connection)
+            transaction = self._transaction = Transaction(connection, memory)
             try:
                 yield connection
                 if self._transaction is None:

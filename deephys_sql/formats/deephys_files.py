@@ -27,7 +27,7 @@ IMAGE_ID = "imageID"  # the field of metadata with the id that an image has in i
 THUMBNAIL_PIXELS = 64  # on the longest side; larger pictures are kept whole too
 
 BATCH_IMAGES = 512
-BATCH_BYTES = 2**23  # of the file, in a batch
+BATCH_BYTES = 2**22  # of the file, in a batch
 FEATURES_BYTES = 2**16  # of one image
 PICTURE_PIXELS = 2**23  # of one image: 25 MB
 LAYERS = 1000

@@ -19,6 +19,9 @@ from deephys_sql.recording.pictures import Encoder
 from deephys_sql.recording.request import Batch, RecordingRequest
 from deephys_sql.store import Store, open
 
+# With what is read ahead, the blocks of layers and their copies on the way to DuckDB, an import stays below 500 MB.
+DUCKDB_MEMORY = "200MB"
+
 END = object()
 
 
@@ -74,7 +77,7 @@ def import_deephys(
     categories = _categories(read, datasets)
     kinds = {dataset.output_kind for dataset in datasets} if output_kind is None else {output_kind}
     kind = kinds.pop() if len(kinds) == 1 else "logits"
-    with _opened(store) as opened, opened.transaction():
+    with _opened(store) as opened, opened.transaction(memory=DUCKDB_MEMORY):
         for dataset in datasets:
             request = RecordingRequest(
                 model=read.name,

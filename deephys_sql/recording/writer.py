@@ -52,14 +52,17 @@ RECORDING_TABLES = (
 class Transaction:
     """What is written from its beginning on: `commit` makes it visible, `abort` leaves the store as it was."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection):
+    def __init__(self, connection: duckdb.DuckDBPyConnection, memory: str):
         self.connection = connection
         self.failed = False  # a recording was left half-written
-        connection.execute(f"set memory_limit = '{WRITING_MEMORY}'")
+        connection.execute(f"set memory_limit = '{memory}'")
         connection.execute("begin transaction")
 
     def commit(self) -> None:
         self.connection.execute("commit")
+        # What is left for the checkpoint at closing would be written without a limit.
+        with suppress(duckdb.Error):  # another connection is in a transaction
+            self.connection.execute("checkpoint")
         self.connection.execute("reset memory_limit")
 
     def abort(self) -> None:

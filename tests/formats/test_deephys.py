@@ -6,6 +6,8 @@ import io
 import json
 import random
 import struct
+import subprocess
+import sys
 import tracemalloc
 
 import cbor2
@@ -602,6 +604,41 @@ def test_what_is_declared_takes_no_memory(tmp_path):
             read([model, path])
         assert tracemalloc.get_traced_memory()[1] < 10_000_000, name
         tracemalloc.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the system tells no peak of memory")
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    """A file of 120 MB, of pictures that don't compress, takes less than 450 MB above the interpreter, store closed included."""
+    random_ = np.random.default_rng(0)
+    layers = {"fc": 512, "out": 1000}
+    model = {"name": "net", "layers": [{"layerID": name, "neurons": [{}] * width} for name, width in layers.items()]}
+    (tmp_path / "net.model").write_bytes(cbor2.dumps(model | {"classification_layer": "out"}))
+    images = 6400
+    with (tmp_path / "day.test").open("wb") as file:
+        classes = [f"class {number}" for number in range(1000)]
+        file.write(head(MAP, 3) + b"".join(map(cbor2.dumps, ("name", "day", "classes", classes, "images"))) + head(ARRAY, images))
+        for number in range(images):
+            values = [random_.standard_normal(width).astype(">f4").tobytes() for width in layers.values()]
+            image = {"imageID": number, "categoryID": number % 1000, "category": classes[number % 1000]}
+            image["data"] = [[random_.bytes(64) for _ in range(64)] for _ in range(3)]
+            file.write(cbor2.dumps(image | {"activations": {"activations": values}}))
+    assert (tmp_path / "day.test").stat().st_size > 1.15e8
+    program = """
+import re, sys
+import deephys_sql as dp
+
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) / 1000
+
+before = peak()
+dp.import_deephys(sys.argv[1], sys.argv[2], sys.argv[3], progress=False)
+print(peak() - before)
+"""
+    files = [str(tmp_path / name) for name in ("study.duckdb", "net.model", "day.test")]
+    done = subprocess.run([sys.executable, "-c", program, *files], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.split()[-1]) < 450  # MB; before it, DuckDB may show its progress
 
 
 # All or nothing.
