@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STORE ?= demo.duckdb
 
-.PHONY: help demo cifar10 test test-fast lint bench-layouts bench-pages screenshots schema clean
+.PHONY: help demo cifar10 test test-fast lint bench-deephys-files bench-layouts bench-pages screenshots schema clean
 
 help:
 	@echo "make demo             train, record and report on Colored MNIST into $(STORE)  [MNIST=folder of IDX files] [STORE=file]"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-fast        the tests that take seconds"
 	@echo "make lint             the style check"
 	@echo "make screenshots      the pictures of the site in README.md, from $(STORE), with Debian's chromium"
+	@echo "make bench-deephys-files   importing a data file of the original, beside the package that writes it (minutes)"
 	@echo "make bench-layouts    the physical layouts that were compared (minutes, 40 GB of disk)"
 	@echo "make bench-pages      the time and weight of the site's pages at 50,000 images (a quarter of an hour, 5 GB of disk) [SIZE=small]"
 	@echo "make schema           deephys_sql/schema.py anew, after a migration or view has changed"
@@ -50,6 +51,9 @@ test-fast: $(VENV)/test.stamp
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+bench-deephys-files: $(VENV)/test.stamp
+	$(BIN)/python benchmarks/deephys_files.py
 
 bench-layouts: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/layouts.py --folder build/layouts

@@ -13,7 +13,7 @@ from deephys_sql.recording.summary import LayerSummary
 
 BLOCK_IMAGES = 2048
 BLOCK_VALUES = 2**24  # of a block in memory: 64 MB of float32
-QUANTILE_VALUES = 2**23  # read at once for exact quantiles: 64 MB of float64
+QUANTILE_VALUES = 2**21  # read at once for exact quantiles: 16 MB of float64, and as much in three copies
 ROW_GROUP = 122_880  # rows that DuckDB keeps and compresses together
 WIDTH = 16  # neurons in a row of stored_image_activation
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -143,6 +143,7 @@ class LayerWriter:
             writer.add(compute(block, self._images), labels)
         self._images += len(block)
         self._filled = 0
+        pa.default_memory_pool().release_unused()  # Arrow would keep the memory of a block's tables
 
     def _write_summary(self) -> None:
         summary = self._summary

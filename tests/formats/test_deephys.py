@@ -609,7 +609,7 @@ def test_what_is_declared_takes_no_memory(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the system tells no peak of memory")
 def test_memory_does_not_grow_with_the_file(tmp_path):
-    """A file of 120 MB, of pictures that don't compress, takes less than 450 MB above the interpreter, store closed included."""
+    """A file of 120 MB, of pictures that don't compress, takes less than 500 MB above the interpreter, store closed included."""
     random_ = np.random.default_rng(0)
     layers = {"fc": 512, "out": 1000}
     model = {"name": "net", "layers": [{"layerID": name, "neurons": [{}] * width} for name, width in layers.items()]}
@@ -638,7 +638,7 @@ print(peak() - before)
     files = [str(tmp_path / name) for name in ("study.duckdb", "net.model", "day.test")]
     done = subprocess.run([sys.executable, "-c", program, *files], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout.split()[-1]) < 450  # MB; before it, DuckDB may show its progress
+    assert float(done.stdout.split()[-1]) < 500  # MB; before it, DuckDB may show its progress
 
 
 # All or nothing.
