@@ -279,6 +279,55 @@ def experiments(store: Path, source: str, **options) -> None:
 
 
 @main.command()
+@click.argument("store", type=STORE)
+@click.option("--model", help="Of a neuron: its model.")
+@click.option("--layer", help="Of a neuron: its layer.")
+@click.option("--neuron", type=int, help="Of a neuron: its number.")
+@click.option("--dataset", help="Of an image or a set: the dataset.")
+@click.option("--image", type=int, help="Of an image: its number.")
+@click.option("--set", "image_set", metavar="NAME", help="Of a set of images: what it is called.")
+@click.option("--images", metavar="NUMBERS|SQL", help="Of a set: 3,5,9 or a SELECT that gives the numbers.")
+@click.option("--judgement", help="core, spurious, unclear, or a word of your own.")
+@click.option("--note", help="Free text.")
+@click.option("--tag", "tags", multiple=True, help="A word to find it by; may be repeated.")
+@click.option("--author", help="Who says it; else the name of the user.")
+@click.option("--withdraw", is_flag=True, help="Take back what the author said of it.")
+def annotate(store: Path, images: str | None, tags: tuple[str, ...], **options) -> None:
+    """Say something of a neuron, an image or a set of images; what isn't given stays as it was said before.
+
+    \b
+    Example:
+      deephys-sql annotate demo.duckdb --model colored_mnist --layer linear1 --neuron 7 --judgement spurious --note "the colour of 5"
+      deephys-sql annotate demo.duckdb --dataset Permuted --image 12 --tag blurry
+      deephys-sql annotate demo.duckdb --dataset Permuted --set "taken for 2" --judgement unclear \\
+          --images "select image from prediction where dataset = 'Permuted' and label_name = '0' and predicted_name = '2'"
+    """
+    if images is not None and set(images) <= set("0123456789, "):
+        images = [int(number) for number in images.replace(",", " ").split()]
+    with dp.open(store, read_only=True) as opened:
+        opened.annotate(images=images, tags=list(tags) or None, **options)
+
+
+@main.command()
+@click.argument("store", type=STORE)
+@click.option("--history", is_flag=True, help="Every entry, also those that later ones replaced.")
+@click.option("--embed", is_flag=True, help="Take those written beside the store over into its file first, to send it alone.")
+@output_options
+def annotations(store: Path, history: bool, embed: bool, format: str | None, output: Path | None) -> None:
+    """Show what people said of neurons and images.
+
+    \b
+    Example:
+      deephys-sql annotations demo.duckdb
+      deephys-sql annotations demo.duckdb --embed
+    """
+    with dp.open(store, read_only=not embed) as opened:
+        if embed:
+            opened.embed_annotations()
+        results.write(opened.annotations(history=history), format, output)
+
+
+@main.command()
 @click.argument("stores", type=STORE, nargs=-1, required=True)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 lets other machines in.")
 @click.option("--port", default=8001, show_default=True, help="Port to listen on; 0 takes a free one.")

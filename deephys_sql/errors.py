@@ -73,6 +73,10 @@ class QueryError(DeephysError):
     """SQL that DuckDB refused, or a parameter of the wrong type."""
 
 
+class AnnotationError(DeephysError):
+    """The file of annotations beside a store can't be read or written."""
+
+
 class SourceError(DeephysError):
     """A database or file that runs are imported from is not there, or can't be read."""
 

@@ -3,13 +3,13 @@
 import contextlib
 import datetime
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from deephys_sql import migrations, query
+from deephys_sql import annotations, migrations, query
 from deephys_sql.check import find_problems
 from deephys_sql.connection import failures_explained, use
 from deephys_sql.errors import (
@@ -94,6 +94,7 @@ class Store:
         self._version: NewVersion | None = None
         self._transaction: Transaction | None = None
         self._writer: RecordingWriter | None = None
+        self._log = annotations.Log(self._file)
         if not self._file.exists():
             if read_only:
                 raise StoreNotFoundError(
@@ -103,6 +104,7 @@ class Store:
         elif not read_only:
             recover(self._file)
         self._opened = InPlace(self._file) if in_place else Published(self._file)
+        self._annotations = annotations.Gathered(self._opened.connection, self._log)
         try:
             self._bring_up_to_date()
         except BaseException:
@@ -125,6 +127,7 @@ class Store:
             self._transaction = self._writer = None
         if self._version is not None:
             self._version.discard()
+        self._log.close()
         self._opened.close()
 
     # Asking.
@@ -434,12 +437,80 @@ class Store:
         from deephys_sql.experiments.importing import items_of, take  # SQLAlchemy takes time to load
         from deephys_sql.experiments.tables import Columns
 
-        self._require_writable("add experiments")
-        self._require_no_transaction()
         columns = Columns(run, tuple(metrics), tuple(tags))
         named, items = items_of(source, query=query, experiment=experiment, columns=columns)
         with self._changing("add experiments") as connection:
             return take(connection, items, source=name or named, model=model, checkpoint=checkpoint, prefix=prefix, progress=progress)
+
+    def annotate(
+        self,
+        *,
+        model: str | None = None,
+        layer: str | None = None,
+        neuron: int | None = None,
+        dataset: str | None = None,
+        image: int | None = None,
+        image_set: str | None = None,
+        images: Iterable[int] | str | None = None,
+        judgement: str | None = None,
+        note: str | None = None,
+        tags: Sequence[str] | None = None,
+        author: str | None = None,
+        withdraw: bool = False,
+    ) -> None:
+        """Say something of a neuron, an image or a set of images; a store opened read-only will do.
+
+        >>> import deephys_sql as dp, numpy as np, tempfile
+        >>> store = dp.open(tempfile.mkdtemp() + "/study.duckdb")
+        >>> store.add_recording(model="net", dataset="test", activations={"fc1": np.ones((3, 4))}, predictions=[0, 0, 0],
+        ...                     categories=["cat"], progress=False)
+        >>> store.annotate(model="net", layer="fc1", neuron=2, judgement="spurious", note="fires for grass", author="ada")
+        >>> store.annotate(dataset="test", image_set="the first two", images=[0, 1], tags=["blurry"], author="ada")
+        >>> store.sql("select neuron, image_set, judgement, tags from annotation order by written_at").fetchall()
+        [(2, None, 'spurious', []), (None, 'the first two', None, ['blurry'])]
+
+        On: model, layer and neuron; or dataset and image; or dataset, image_set (a name) and images (numbers, or SQL that
+        gives them), which may be left out when the set is known.
+        judgement: core, spurious, unclear, or a word of one's own. note: text. tags: words. What isn't given stays as the same
+        author said it before; "" and [] take it back, and `withdraw` all of it. Nothing is lost: `annotation_history` has every entry.
+        author: who says it; else the name of the user.
+
+        It is written into `study.duckdb.annotations.sqlite` beside the store, by any number of processes at a time, and
+        is embedded in the store by the next recording or other writing, or by `embed_annotations`.
+        Raises `UnknownNameError` for names that aren't in the store, `InvalidInputError` for what can't be said, `AnnotationError` when
+        it can't be written.
+        """
+        if isinstance(images, str):
+            images = [row[0] for row in self.sql(images).fetchall()]
+        subject = annotations.subject_of(
+            model=model, layer=layer, neuron=neuron, dataset=dataset, image=image, image_set=image_set, images=images
+        )
+        self._require_names({"model": model, "layer": layer, "neuron": neuron, "dataset": dataset})
+        if subject.images:
+            self._require_names({"dataset": dataset, "image": max(subject.images)})
+        words = annotations.Words(judgement, note, tags)
+        before = annotations.embedded(use(self._opened.connection.cursor()), subject, author)
+        self._log.write(subject, words, author=author, withdraw=withdraw, before=before)
+
+    def annotations(self, *, history: bool = False) -> duckdb.DuckDBPyRelation:
+        """What everybody says now, oldest first; or every entry there was."""
+        return self.sql(f"select * from annotation{'_history' if history else ''} order by written_at, annotation")
+
+    def embed_annotations(self) -> int:
+        """Take the annotations written beside the store over into its file, so that it can be sent alone; return how many were new.
+
+        >>> import deephys_sql as dp, tempfile
+        >>> dp.open(tempfile.mkdtemp() + "/study.duckdb").embed_annotations()
+        0
+
+        Whatever else writes the store takes them over too.
+        """
+        self._require_writable("embed annotations")
+        self._require_no_transaction()
+        if not annotations.unembedded(use(self._opened.connection.cursor()), self._log):
+            return 0
+        with self._changing("embed annotations") as connection:
+            return annotations.embed(connection, self._log)
 
     # Opening and writing.
 
@@ -471,24 +542,30 @@ class Store:
         with failures_explained(self.path):
             if self.in_place:
                 yield self._opened.connection
+                annotations.embed(self._opened.connection, self._log)
                 return
             with NewVersion(self._file) as self._version:
                 if not self._opened.is_newest(self._file):
                     self._read_newest()
                     if todo := migrations.pending(self._opened.connection, self.path):
                         raise self._too_old(todo)
-                yield self._version.begin(self._opened.file)
+                connection = self._version.begin(self._opened.file)
+                yield connection
+                annotations.embed(connection, self._log)
                 self._version.publish()
             self._read_newest()
 
     def _read_newest(self) -> None:
         """Read the version that is published now. Relations that somebody holds go on reading the one before."""
         newest = Published(self._file)
+        self._annotations = annotations.Gathered(newest.connection, self._log)
         self._opened.let_go()
         self._opened = newest
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
-        return use(self._opened.connection.cursor())
+        cursor = use(self._opened.connection.cursor())
+        self._annotations.show(cursor)
+        return cursor
 
     def _require_writable(self, action: str) -> None:
         if self.read_only:
