@@ -152,7 +152,11 @@ class Log:
             before = max((one for one in (_entry(row), before) if one), key=lambda one: one["written_at"], default=None)
             entry = _merged(subject, words, author, withdraw, before)
             if entry is not None:
-                values = entry | {name: _json(entry[name]) for name in ("images", "tags")} | {"written_at": entry["written_at"].isoformat(" ", "microseconds")}
+                values = (
+                    entry
+                    | {name: _json(entry[name]) for name in ("images", "tags")}
+                    | {"written_at": entry["written_at"].isoformat(" ", "microseconds")}
+                )
                 connection.execute(assets.sql("annotations/insert_entry.sql"), values)
             connection.execute("commit")
 

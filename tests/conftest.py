@@ -37,11 +37,12 @@ def study():
 
 @pytest.fixture(scope="session")
 def recorded(study, tmp_path_factory):
-    """A store that holds `study` as model `net`, and a run of it; only read from it."""
+    """A store that holds `study` as model `net`, with runs and annotations; only read from it."""
     folder = tmp_path_factory.mktemp("recorded")
     with dp.open(folder / "study.duckdb") as opened:
         study.record(opened)
         studies.add_runs(opened, folder)
+        studies.add_annotations(opened)
         yield opened
 
 

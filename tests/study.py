@@ -66,6 +66,12 @@ def add_runs(store, folder, model="net"):
     store.add_experiments(folder / "runs.csv", progress=False)
 
 
+def add_annotations(store, author="ada"):
+    """Say something of a neuron and of an image."""
+    store.annotate(model="net", layer="fc", neuron=3, judgement="spurious", note="fires for grass", tags=["colour"], author=author)
+    store.annotate(dataset="shifted", image=4, note="blurry", author=author)
+
+
 def random_study(seed=0, images=(60, 45, 130), categories=6):
     """Three datasets, two layers of 8 and 20 neurons; values are multiples of 1/8, so that many are equal.
 

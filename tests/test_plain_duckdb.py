@@ -72,6 +72,8 @@ def closed(study, tmp_path_factory):
         store.add_directions("fc", "half", np.eye(20) / 2, progress=False)
         maps = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveMaxPool2d(1), nn.Flatten())
         dp.record(maps, [torch.rand(4, 1, 5, 5)], store=store, name="maps", dataset="noise", layers=["0"], progress=False)
+        studies.add_annotations(store)
+        store.embed_annotations()
         views = [row[0] for row in store.sql("select view_name from duckdb_views() where not internal order by 1").fetchall()]
         assert set(VIEWS) <= set(views)
         macros = [f"select * from {macro}" for macro in MACROS]

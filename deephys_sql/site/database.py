@@ -27,6 +27,7 @@ from datasette.database import Database, QueryInterrupted, Results
 from datasette.tracer import trace
 from datasette.utils import tilde_decode
 
+from deephys_sql.annotations import Gathered, Log, PatientLog
 from deephys_sql.errors import DeephysError
 from deephys_sql.publishing import stamp
 from deephys_sql.site import sandbox_worker, schema
@@ -58,7 +59,7 @@ request: contextvars.ContextVar[Request | None] = contextvars.ContextVar("deephy
 class Version:
     """A store's file as it was when it was opened; closed when nobody refers to it any more."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, log: Log):
         self.path = path
         while True:
             self.stamp = stamp(path.stat())
@@ -67,9 +68,10 @@ class Version:
             if stamp(path.stat()) == self.stamp:
                 break
             _close(self._fast, self._steady)  # it was replaced between the two
-        self.tables, self.shadow = schema.read(self.cursor())
+        self._annotations = {one: Gathered(one, log) for one in (self._fast, self._steady)}
         self.counts: dict[str, int | None] | None = None
         self.kept: dict[str, Results] = {}
+        self.tables, self.shadow = schema.read(self.cursor())
         weakref.finalize(self, _close, self._fast, self._steady)
 
     def cursor(self, *, steady: bool = False) -> duckdb.DuckDBPyConnection:
@@ -77,8 +79,11 @@ class Version:
 
         steady: rows come in the order stored, also without an order by; with several threads DuckDB promises none.
         """
-        cursor = (self._steady if steady else self._fast).cursor()
+        connection = self._steady if steady else self._fast
+        cursor = connection.cursor()
         cursor.execute("use store")
+        if self._annotations[connection].show(cursor):
+            self.counts, self.kept = None, {}
         return cursor
 
     def _connect(self, threads: int) -> duckdb.DuckDBPyConnection:
@@ -101,7 +106,8 @@ class StoreDatabase(Database):
     def __init__(self, ds, path: str | Path, *, sandbox: bool = True):
         super().__init__(ds, is_mutable=False, is_memory=True)  # so that Datasette neither writes, hashes nor offers the file
         self.store = Path(path).absolute()
-        self._newest = Version(self.store)
+        self.log = PatientLog(self.store)
+        self._newest = Version(self.store, self.log)
         self._runner_kind = Sandbox if sandbox else InProcess
         self._runner: Sandbox | InProcess | None = None
         self._runner_stamp: tuple[int, int, int] | None = None
@@ -128,7 +134,7 @@ class StoreDatabase(Database):
                 return
             with self._opening:
                 if stamp(self.store.stat()) != self._newest.stamp:
-                    self._newest = Version(self.store)
+                    self._newest = Version(self.store, self.log)
         except (OSError, duckdb.Error) as error:  # on its way, or not a store: go on with what there is
             sys.stderr.write(f"{self.store} has changed and can't be opened, the version before is served on: {error}\n")
 
@@ -137,7 +143,7 @@ class StoreDatabase(Database):
         with self._opening:
             if self._newest is version:
                 sys.stderr.write(f"{self.store}: DuckDB failed, and the store is opened again.\n")
-                self._newest = Version(self.store)
+                self._newest = Version(self.store, self.log)
         context = request.get()
         if context is not None and context.versions.get(self.name) is version:
             context.versions[self.name] = self._newest

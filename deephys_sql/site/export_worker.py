@@ -88,6 +88,9 @@ def main() -> int:
         pa.set_cpu_count(1)
         pa.set_io_thread_count(1)
         connection = sandbox_worker.connect(job["path"], memory_mb=job["memory_mb"] * 3 // 5, threads=job["threads"])
+        stand_in = sandbox_worker.gather(connection, *job["annotations"])
+        if stand_in is not None:
+            connection.execute(stand_in)
         sandbox_worker.checked("select 1", connection.cursor())  # opens and starts what it needs, before nothing may be opened any more
         connection.cursor().execute("select sum(range) from range(1000000)").fetchall()
         sandbox_worker.limit_resources(job["memory_mb"])

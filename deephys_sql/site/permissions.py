@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from datasette.utils.asgi import Forbidden
 
+ANNOTATE = "deephys-annotate"  # to write on neurons and images; root may, others when they are allowed to
 # What every page shows: names, and the accuracy of each recording.
 NAMES = frozenset(("model", "layer", "dataset", "category", "recording", "dataset_accuracy"))
 # The views that show what other relations of our SQL hold; those not named here go by their own name, less `stored_`.
@@ -34,6 +35,15 @@ def tables_of(sql: str) -> frozenset[str]:
     """
     read = set(_READ.findall(sql))
     return frozenset(read).union(*(SHOWN_BY.get(name, (name.removeprefix("stored_"),)) for name in read))
+
+
+async def may(datasette, request, action: str, database: str) -> bool:
+    """Return whether this visitor may do this in a database; nobody may unless it is allowed."""
+    if hasattr(datasette, "permission_allowed"):  # Datasette 0.65
+        return bool(await datasette.permission_allowed(request.actor, action, resource=database, default=False))
+    from datasette.resources import DatabaseResource
+
+    return await datasette.allowed(action=action, resource=DatabaseResource(database=database), actor=request.actor)
 
 
 async def ensure(datasette, request, action: str, database: str, name: str | None = None) -> None:

@@ -5,6 +5,7 @@ Configured with
     plugins:
       deephys-sql:
         stores: [demo.duckdb]
+        annotate: {id: [ada, bob]}   # who may write on neurons and images, beside root: Datasette's "allow" block
         sandbox: true        # false: visitors' SQL runs in the server's process, for a trusted localhost only
 
 in Datasette's metadata (0.65) or configuration (1.0), or by `deephys-sql serve`, through the variable DEEPHYS_SQL_SITE.
@@ -17,7 +18,7 @@ import urllib.parse
 
 import markupsafe
 from datasette import hookimpl
-from datasette.utils import tilde_decode, tilde_encode
+from datasette.utils import actor_matches_allow, tilde_decode, tilde_encode
 from datasette.utils.asgi import Forbidden
 
 from deephys_sql import query
@@ -62,6 +63,35 @@ def startup(datasette):
                     await datasette.set_column_metadata(database.name, table.name, column, "description", comment)
 
     return tell_datasette_1 if hasattr(datasette, "add_query") else None
+
+
+@hookimpl(optionalhook=True)
+def permission_allowed(datasette, actor, action):
+    """Datasette 0.65: who may annotate."""
+    if action != permissions.ANNOTATE:
+        return None
+    allowed = settings(datasette).get("annotate")
+    return (actor or {}).get("id") == "root" or (allowed is not None and actor_matches_allow(actor, allowed))
+
+
+@hookimpl(optionalhook=True)
+def register_actions(datasette):
+    """Datasette 1.0: the right to annotate."""
+    from datasette.permissions import Action
+    from datasette.resources import DatabaseResource
+
+    return [Action(name=permissions.ANNOTATE, description="Write on neurons and images", resource_class=DatabaseResource)]
+
+
+@hookimpl(optionalhook=True)
+def permission_resources_sql(datasette, actor, action):
+    """Datasette 1.0: who may annotate, beside those to whom its own configuration gives it."""
+    from datasette.permissions import PermissionSQL
+
+    allowed = settings(datasette).get("annotate")
+    if action != permissions.ANNOTATE or allowed is None or not actor_matches_allow(actor, allowed):
+        return None
+    return PermissionSQL.allow(reason="annotate in the configuration of deephys-sql")
 
 
 @hookimpl(optionalhook=True, specname="canned_queries")

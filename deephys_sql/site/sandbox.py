@@ -27,6 +27,7 @@ from typing import Any
 
 import duckdb
 
+from deephys_sql.annotations import Gathered, Log, PatientLog, statements
 from deephys_sql.errors import NotAStoreError, QueryError
 from deephys_sql.site import sandbox_worker as worker
 
@@ -74,6 +75,7 @@ class Sandbox:
         self._children: set[_Child] = set()  # the idle ones, and those that run a query
         self._generation = 0
         self._closed = False
+        self._log = PatientLog(self.path)
         self._executor = concurrent.futures.ThreadPoolExecutor(processes, thread_name_prefix="sandbox")
         try:
             self._put_back(self._start())
@@ -137,6 +139,7 @@ class Sandbox:
         reusable = False
         try:
             child.wait_until_ready()
+            child.tell(self._log)
             job.start(child)
             asked = time.monotonic()
             answer, reusable = child.ask(job, self.time_limit_s)
@@ -216,7 +219,9 @@ class InProcess:
         self.time_limit_s = time_limit_s
         self._hide = _paths_to_hide(self.path)
         self._executor = concurrent.futures.ThreadPoolExecutor(4, thread_name_prefix="in-process")
+        self._log = PatientLog(self.path)
         self._connection = self._connect()
+        self._annotations = Gathered(self._connection, self._log)
 
     async def execute(self, sql: str, parameters: dict[str, Any], *, max_rows: int) -> Result:
         """Run one SELECT or EXPLAIN, as `Sandbox.execute` does."""
@@ -227,6 +232,7 @@ class InProcess:
     def reopen(self) -> None:
         """Read the file that is at the path now; queries that run finish on the one before."""
         self._connection = self._connect()  # the one before is closed with its last cursor
+        self._annotations = Gathered(self._connection, self._log)
 
     def close(self) -> None:
         """Close the store, when the queries that run are done."""
@@ -245,6 +251,7 @@ class InProcess:
         try:
             with _in_our_words(self._hide, self.memory_mb, self.time_limit_s), contextlib.closing(cursor):
                 cursor.execute("use store")
+                self._annotations.show(cursor)
                 columns, chunks, truncated = worker.run(
                     cursor, sql, parameters, max_rows=max_rows, max_bytes=MAX_BYTES, checker=_empty_database().cursor()
                 )
@@ -286,6 +293,7 @@ class _Child:
         self.generation = generation
         self.memory_mb = memory_mb
         self._number = 0
+        self._told: tuple[int, int, int] | None = None
         self._ready = False
         self._killed = threading.Lock()
         libraries = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")  # a Python may need them to start
@@ -325,6 +333,14 @@ class _Child:
             if kind != "ready":
                 raise NotAStoreError(f"the store can't be opened for visitors' SQL: {text}")
             self._ready = True
+
+    def tell(self, log: Log) -> None:
+        """Send the annotations beside the store, when there are others than the last time."""
+        mark = log.mark()
+        if mark != self._told:
+            with contextlib.suppress(OSError):  # if it is gone, it is noticed when it is asked
+                worker.send(self.process.stdin, ("annotations", statements(), log.entries()))
+            self._told = mark
 
     def ask(self, job: _Job, time_limit_s: float) -> tuple[Result | str, bool]:
         """Return the result, or the text of an error, and whether this child can be asked again."""

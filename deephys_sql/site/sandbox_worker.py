@@ -7,8 +7,9 @@ fifth of a second and holds little. Three walls stand one behind the other:
 2. `connect` opens the store read-only and locked: no files, no network, no extensions, no settings.
 3. `limit_resources` leaves the process without a file to open, without a byte to write, and with bounded memory.
 
-A message is eight bytes of length and a pickle. The parent says `("run", number, sql, parameters, max_rows)` or
-`("interrupt", number)`; the child answers what `answer` returns. When the parent is gone, the child ends itself.
+A message is eight bytes of length and a pickle. The parent says `("run", number, sql, parameters, max_rows)`,
+`("interrupt", number)` or `("annotations", statements, entries)`; to the first the child answers what `answer` returns. When the
+parent is gone, the child ends itself.
 """
 
 import contextlib
@@ -200,6 +201,17 @@ def connect(path: str, *, memory_mb: int, threads: int, beside_others: bool = Fa
     return connection
 
 
+def gather(connection: Any, statements: tuple[str, str, str], entries: list[dict[str, Any]]) -> str | None:
+    """Take what is written beside the store (see `deephys_sql.annotations`); return the statement that shows it to a cursor."""
+    if not entries:
+        return None
+    attach, gather, stand_in = statements
+    with contextlib.closing(connection.cursor()) as cursor:
+        cursor.execute(attach)
+        cursor.execute(gather, {"entries": entries})
+    return stand_in
+
+
 class _Utc(datetime.tzinfo):
     """What DuckDB needs of pytz, for UTC alone; sent to the parent as the standard library's UTC."""
 
@@ -365,19 +377,26 @@ def main() -> None:
     def listen() -> None:
         while True:
             message = receive(questions)
-            if message[0] == "run":
-                jobs.put(message[1:])
+            if message[0] in ("run", "annotations"):
+                jobs.put(message)
             elif cursor := running.get(message[1]):
                 cursor.interrupt()
 
     threading.Thread(target=listen, daemon=True).start()
     send(answers, ("ready", ""))
+    stand_in = None
     while True:
-        number, sql, parameters, max_rows = jobs.get()
+        kind, *job = jobs.get()
+        if kind == "annotations":
+            stand_in = gather(connection, *job)
+            continue
+        number, sql, parameters, max_rows = job
         limit_processor_time((config["time_limit_s"] + 2) * config["threads"])
         cursor = running[number] = connection.cursor()
         chunks, worn = [], False
         try:
+            if stand_in is not None:
+                cursor.execute(stand_in)
             columns, chunks, truncated = run(cursor, sql, parameters, max_rows=max_rows, max_bytes=config["max_bytes"], checker=connection)
             message = ("rows", columns, len(chunks), truncated)
         except duckdb.InterruptException:

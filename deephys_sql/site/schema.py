@@ -26,13 +26,19 @@ KEYS = {
     "neuron_summary": ("model", "layer", "neuron", "dataset"),
     "neuron_score": ("model", "layer", "neuron", "dataset"),
     "category_response": ("model", "layer", "neuron", "dataset", "category"),
+    "experiment": ("run",),
+    "experiment_wide": ("run",),
+    "experiment_param": ("run", "name"),
+    "experiment_tag": ("run", "name"),
+    "annotation": ("annotation",),
+    "annotation_history": ("annotation",),
     "top_image": ("model", "layer", "neuron", "dataset", "rank"),
 }
 # One row an activation: too many to sort for every page. Without a sort they are shown in the order stored.
 LONG_KEYS = dict.fromkeys(("activation", "response", "response_by_image"), ("model", "layer", "neuron", "dataset", "image"))
 
 # Columns that name a row of another view; Datasette knows foreign keys of one column only.
-LINKS = {"model": "model", "dataset": "dataset", "reference": "dataset"}
+LINKS = {"model": "model", "dataset": "dataset", "reference": "dataset", "run": "experiment"}
 
 _AFFINITY = {
     "FLOAT": "REAL", "DOUBLE": "REAL", "DECIMAL": "REAL", "BLOB": "BLOB", "BOOLEAN": "INTEGER",

@@ -16,7 +16,7 @@ from pathlib import Path
 from datasette.utils import tilde_decode
 from datasette.utils.asgi import BadRequest, NotFound, Response
 
-from deephys_sql import query
+from deephys_sql import annotations, query
 from deephys_sql.errors import DeephysError, QueryError
 from deephys_sql.site import permissions
 from deephys_sql.site.database import StoreDatabase
@@ -77,6 +77,7 @@ async def stream(path: Path, sql: str, parameters: dict, form: str, *, by_visito
     job = {
         "path": str(path), "sql": sql, "parameters": parameters, "format": form, "visitor": by_visitor,
         "sys_path": [os.path.abspath(entry) for entry in sys.path], "hide": [str(path), str(path.parent)],
+        "annotations": (annotations.statements(), annotations.PatientLog(path).entries()),
         "memory_mb": MEMORY_MB, "threads": (os.cpu_count() or 1) if by_visitor else 1, "batch_rows": BATCH_ROWS,
     }  # fmt: skip
     pipe = asyncio.subprocess.PIPE

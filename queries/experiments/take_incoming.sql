@@ -11,10 +11,12 @@ from incoming_experiment
 order by number;
 insert into stored_experiment_param
 from incoming_param
+qualify row_number() over (partition by run, name order by value) = 1
 order by run, name;
 insert into stored_experiment_metric
 from incoming_metric
 order by run, name, step;
 insert into stored_experiment_tag
 from incoming_tag
+qualify row_number() over (partition by run, name order by value) = 1
 order by run, name;

@@ -16,7 +16,7 @@ from deephys_sql import assets
 from deephys_sql.site.pages import crops, html
 from deephys_sql.site.pages.context import ROUTES, PageError, page, static_url
 
-from deephys_sql.site.pages import category, compare, confusion, home, image, layer, neuron, search  # isort: skip  # noqa: F401 - they register their addresses
+from deephys_sql.site.pages import annotate, category, compare, confusion, home, image, layer, neuron, search  # isort: skip  # noqa: F401 - they register their addresses
 
 
 @page(r"/picture/(?P<of>[^/]+)/(?P<image>[^/]+)", needs_model=False)  # not `dataset`: any model's will do

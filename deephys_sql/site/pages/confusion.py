@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from deephys_sql.site.pages import html, sets
+from deephys_sql.site.pages.annotate import said_of, set_name
 from deephys_sql.site.pages.category import most_summed, require_category
 from deephys_sql.site.pages.context import PageError, page
 
@@ -184,8 +185,11 @@ async def _all_images(page, a, b, names, at):
     skip, pager = sets.pager(page, "page", total, page.k)
     images = await page.query("mistaken_images", dataset=at, label=page.categories[label], predicted=page.categories[predicted], skip=skip)
     pictures = await page.pictures([(at, row["image"]) for row in images])
+    name = set_name(page, label, predicted)
+    said = await said_of(page, "images", dataset=at, image_set=name, label=label, predicted=predicted) if images else None
     return await page.render(
         "confusion_images.html",
+        said=said,
         a=a,
         b=b,
         at=at,

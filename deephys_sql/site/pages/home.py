@@ -1,6 +1,8 @@
 """The home page of a store: what was recorded, how accurate, and where to look first; and the overview of all stores."""
 
 import asyncio
+
+from datasette.utils.asgi import Forbidden
 import contextlib
 
 from datasette.utils.asgi import Forbidden
@@ -31,8 +33,9 @@ async def model(page: Page):
 
 async def _model(page: Page):
     await page.query("recordings", keep=True)
+    runs = await _runs(page)
     if page.dataset is None:
-        return await page.render("home.html", suspects={}, confusions=[], about=None, chosen={})
+        return await page.render("home.html", suspects={}, confusions=[], about=None, chosen={}, runs=runs)
     neurons = await neurons_of(page, page.dataset)
     suspects = {
         score: [row for row in ranked(neurons, score, "descending") if row[score] is not None][:SUSPECTS]
@@ -47,8 +50,22 @@ async def _model(page: Page):
     pictures = await page.pictures([*sets.wanted(tops), *((page.dataset, row["image"]) for rows in confused.values() for row in rows)])
     return await page.render(
         "home.html",
-        suspects=suspects, tops=tops, pictures=pictures, confusions=mistakes, confused=confused,
+        suspects=suspects, tops=tops, pictures=pictures, confusions=mistakes, confused=confused, runs=runs,
     )  # fmt: skip
+
+
+async def _runs(page: Page) -> list[dict]:
+    """Return the runs of a model, each with its `values`: lists of (key, value) by kind; none for who may not see runs."""
+    try:
+        rows = await page.query("runs_of_model", keep=True)
+    except Forbidden:
+        return []
+    runs: dict[str, dict] = {}
+    for row in rows:
+        run = runs.setdefault(row["run"], {**dict(row), "values": {"param": [], "metric": [], "tag": []}})
+        if row["kind"] is not None:
+            run["values"][row["kind"]].append((row["key"], row["value"]))
+    return list(runs.values())
 
 
 async def stores_of(datasette, request) -> list[dict]:

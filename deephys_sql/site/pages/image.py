@@ -8,6 +8,7 @@ from datasette.utils.asgi import Response
 
 from deephys_sql import assets
 from deephys_sql.site.pages import html, sets
+from deephys_sql.site.pages.annotate import said_of
 from deephys_sql.site.pages.context import PageError, page
 
 NEURONS = 10
@@ -22,11 +23,12 @@ async def image(page):
     others = [name for name, one in page.recordings.items() if name != dataset and number < one.images]
     lead = page.choice_of("lead", [dataset, *others], dataset)
     k = page.number_of("k", NEURONS, 1, 100)
-    records, top_predictions, neurons, mistakes = await asyncio.gather(
+    records, top_predictions, neurons, mistakes, said = await asyncio.gather(
         page.query("image_record", dataset=dataset, image=number),
         page.query("top_predictions_of_image", dataset=dataset, image=number),
         page.query("top_neurons_of_image", dataset=dataset, image=number, lead=None if lead == dataset else lead, k=k),
         page.rows(assets.sql("site/mistakes_beside.sql"), {"model": page.model, "dataset": dataset, "image": number}),
+        said_of(page, "image", dataset=dataset, image=number),
     )
     if not records:
         raise PageError(404, f"Image {number} of “{dataset}” has no prediction by {page.model}.", "", [(page.matrix_url(dataset), dataset)])
@@ -49,6 +51,7 @@ async def image(page):
         tops=tops,
         pictures=pictures,
         elsewhere=elsewhere,
+        said=said,
         metadata=fields(record["metadata"]),
         original=original_url(page, dataset, number) if record["original_type"] is not None else None,
         shown_original=record["original_type"] in SHOWN,

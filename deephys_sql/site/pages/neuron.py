@@ -6,6 +6,7 @@ from datasette.utils.asgi import Response
 
 from deephys_sql.site import charts
 from deephys_sql.site.pages import sets
+from deephys_sql.site.pages.annotate import said_of
 from deephys_sql.site.pages.context import Page, page
 from deephys_sql.site.pages.layer import neurons_of, order_of, ranked
 
@@ -26,7 +27,7 @@ ADDRESS = r"/model/(?P<model>[^/]+)/layer/(?P<layer>[^/]+)/neuron/(?P<neuron>[^/
 @page(ADDRESS)
 async def neuron(page: Page):
     number = page.number("neuron", page.neurons)
-    facts, overview, images, responses, beside, scores, mistakes = await asyncio.gather(
+    facts, overview, images, responses, beside, scores, mistakes, said = await asyncio.gather(
         page.layer_facts(),
         page.query("neuron_overview", neuron=number),
         page.query("top_images_of_neurons", neurons=sets.as_json([number])),
@@ -34,6 +35,7 @@ async def neuron(page: Page):
         _beside(page, number),
         _scores(page, number),
         _mistakes(page),
+        said_of(page, "neuron", layer=page.layer, neuron=number),
     )
     here = {row["dataset"]: row for row in overview}
     if page.against is None:
@@ -59,7 +61,7 @@ async def neuron(page: Page):
         most=max((row["response"] or 0 for one in by_category.values() for row in one.values()), default=0),
         strongest={name: _strongest(by_category, name) for name in recorded}, mistakes=mistakes,
         previous=beside[0], next=beside[1], rank=beside[2],
-        examples=examples,
+        examples=examples, said=said,
     )  # fmt: skip
 
 
