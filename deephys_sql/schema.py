@@ -58,6 +58,45 @@ activation = Table(
     comment="What each neuron did on each image: the raw value, sign kept.",
 )
 
+annotation = Table(
+    "annotation", views,
+    Column("subject", String, comment="What it is on: neuron, image, or images for a set of them."),
+    Column("model", String, comment="Name of the model, of a neuron."),
+    Column("layer", String, comment="Name of the layer, of a neuron."),
+    Column("neuron", Integer, comment="Number of the neuron, from 0."),
+    Column("dataset", String, comment="Name of the dataset, of an image or set."),
+    Column("image", Integer, comment="Number of the image, from 0; NULL for a set."),
+    Column("image_set", String, comment="What the set of images is called."),
+    Column("images", ARRAY(Integer), comment="Numbers of the images, ascending: one, or those of the set."),
+    Column("judgement", String, comment="core, spurious, unclear, or a word of the author's own."),
+    Column("note", String, comment="Free text."),
+    Column("tags", ARRAY(String), comment="Words to find it by."),
+    Column("author", String, comment="Who says it."),
+    Column("written_at", DateTime, comment="When it was said last, in UTC."),
+    Column("annotation", String, comment="Id of the entry."),
+    comment="What each author says of a neuron, an image or a set of images now.",
+)
+
+annotation_history = Table(
+    "annotation_history", views,
+    Column("subject", String, comment="What it is on: neuron, image, or images for a set of them."),
+    Column("model", String, comment="Name of the model, of a neuron."),
+    Column("layer", String, comment="Name of the layer, of a neuron."),
+    Column("neuron", Integer, comment="Number of the neuron, from 0."),
+    Column("dataset", String, comment="Name of the dataset, of an image or set."),
+    Column("image", Integer, comment="Number of the image, from 0; NULL for a set."),
+    Column("image_set", String, comment="What the set of images is called."),
+    Column("images", ARRAY(Integer), comment="Numbers of the images, ascending: one, or those of the set."),
+    Column("judgement", String, comment="core, spurious, unclear, or a word of the author's own."),
+    Column("note", String, comment="Free text."),
+    Column("tags", ARRAY(String), comment="Words to find it by."),
+    Column("author", String, comment="Who wrote it."),
+    Column("written_at", DateTime, comment="When, in UTC."),
+    Column("withdrawn", Boolean, comment="Whether the author took back what he had said."),
+    Column("annotation", String, comment="Id of the entry."),
+    comment="Every entry that was ever written, also those that a later one replaced, or that were withdrawn.",
+)
+
 category = Table(
     "category", views,
     Column("category_list", Integer, comment="Number of the list; models and datasets that are compared share one."),

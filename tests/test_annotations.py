@@ -152,7 +152,11 @@ def test_one_file_that_can_be_sent(path, tmp_path):
         store.annotate(**NEURON, judgement="core", author="ada")
         with pytest.raises(ReadOnlyError):
             store.embed_annotations()
-    with dp.open(path) as store:  # what is written beside is embedded when the store is opened for writing
+    with dp.open(path) as store:
+        store.set_reference("net", "clean")  # whatever writes the store takes over what is written beside it
+    with duckdb.connect(str(path), read_only=True) as plain:
+        assert plain.execute("select count(*) from stored_annotation").fetchall() == [(1,)]
+    with dp.open(path) as store:
         store.annotate(**NEURON, note="later", author="ada")
         assert (store.embed_annotations(), store.embed_annotations()) == (1, 0)
         assert said(store, "judgement, note") == [("core", "later")]

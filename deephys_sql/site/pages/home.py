@@ -1,8 +1,6 @@
 """The home page of a store: what was recorded, how accurate, and where to look first; and the overview of all stores."""
 
 import asyncio
-
-from datasette.utils.asgi import Forbidden
 import contextlib
 
 from datasette.utils.asgi import Forbidden
