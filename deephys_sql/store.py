@@ -437,6 +437,7 @@ class Store:
         from deephys_sql.experiments.importing import items_of, take  # SQLAlchemy takes time to load
         from deephys_sql.experiments.tables import Columns
 
+        self._require_writable("add experiments")
         columns = Columns(run, tuple(metrics), tuple(tags))
         named, items = items_of(source, query=query, experiment=experiment, columns=columns)
         with self._changing("add experiments") as connection:

@@ -14,7 +14,7 @@
 -- column response_change: response less that at the checkpoint before
 -- column spurious_change: spurious less that at the checkpoint before
 -- column category_changed: whether it fired most for another category at the checkpoint before
-with checkpoint as (
+with trained as (
     select
         e.model,
         min_by(e.study, e.run) as study,
@@ -51,7 +51,7 @@ select
     s.response - lag(s.response) over previous as response_change,
     n.spurious - lag(n.spurious) over previous as spurious_change,
     s.category != lag(s.category) over previous as category_changed
-from checkpoint as k
+from trained as k
 join strongest as s on s.model = k.model
 left join neuron_score as n
     on n.model = k.model

@@ -255,9 +255,9 @@ def test_the_file_is_plain_sqlite(reading, path):
 
 def test_views_of_users_and_macros_see_them(path):
     """Whatever builds on the view annotation, in the store or in a query, reads what is written beside it."""
-    with dp.open(path) as store:
-        store.sql("create view spurious_neuron as select neuron from annotation where judgement = 'spurious'")
-        store.sql("create macro said_of(n) as table select note from annotation where neuron = n")
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("create view spurious_neuron as select neuron from annotation where judgement = 'spurious'")
+        connection.execute("create macro said_of(n) as table select note from annotation where neuron = n")
     with dp.open(path, read_only=True) as store:
         store.annotate(**NEURON, judgement="spurious", note="x", author="ada")
         assert store.sql("from spurious_neuron").fetchall() == [(3,)]
