@@ -159,6 +159,7 @@ class Log:
                 )
                 connection.execute(assets.sql("annotations/insert_entry.sql"), values)
             connection.execute("commit")
+            connection.execute("pragma wal_checkpoint(passive)")  # so that the file alone holds it, for who copies it
 
     def mark(self) -> tuple[int, int, int] | None:
         """Return what changes with every entry, whoever writes it; None without a file."""

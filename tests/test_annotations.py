@@ -245,6 +245,17 @@ def test_a_file_that_goes_and_comes_back(reading, path):
     assert said(reading, "note") == [("two",)]
 
 
+def test_the_file_can_be_copied_alone(reading, path, tmp_path):
+    """What is written is in the file itself, not only in the log beside it, while others have it open."""
+    said(reading)
+    reading.annotate(**NEURON, note="x", author="ada")
+    assert said(reading, "note") == [("x",)]
+    reading.annotate(**NEURON, note="y", author="ada")
+    copy = shutil.copy(Log(path).path, tmp_path / "copy.sqlite")
+    with sqlite3.connect(copy) as connection:
+        assert connection.execute("select note from entry order by written_at").fetchall() == [("x",), ("y",)]
+
+
 def test_the_file_is_plain_sqlite(reading, path):
     """Other tools read it, and its entries are never changed: write-ahead log, one table, strict."""
     reading.annotate(**NEURON, note="x", author="ada")
