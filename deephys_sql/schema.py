@@ -257,6 +257,14 @@ image = Table(
     comment="The images of every dataset, with their pictures.",
 )
 
+label = Table(
+    "label", views,
+    Column("category_list_id", Integer, comment="Id of the list of categories."),
+    Column("label", Integer, comment="Category id; NULL for the unknown label."),
+    Column("label_name", String, comment="Name of the category; NULL for the unknown label."),
+    comment="Every label that an image can have: the categories of a list, and the unknown.",
+)
+
 layer = Table(
     "layer", views,
     Column("model", String, comment="Name of the model."),
@@ -708,6 +716,15 @@ stored_recording = Table(
     Column("arguments", JSON, nullable=False, comment="The arguments of the call that recorded, a JSON object."),
     Column("checksum", String, nullable=False, comment="SHA-256 over predictions and the checksums of the layers."),
     comment="What one model did on one dataset, with its provenance.",
+)
+
+stored_reference_maximum = Table(
+    "stored_reference_maximum", tables,
+    Column("recording_id", Integer, nullable=False, comment="Id of the recording whose responses are divided by it."),
+    Column("layer_id", Integer, nullable=False, comment="Id of the layer."),
+    Column("neuron", Integer, nullable=False, comment="Number of the neuron, from 0."),
+    Column("reference_max", REAL, comment="Largest activation in the default reference; NULL when that was recorded without the layer."),
+    comment="The largest activation of each neuron in the default reference, beside each recording.",
 )
 
 stored_strongest_category = Table(

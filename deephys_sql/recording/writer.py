@@ -476,8 +476,8 @@ def create_category_list(connection: duckdb.DuckDBPyConnection, categories: Sequ
 
 
 def derive(connection: duckdb.DuckDBPyConnection, model_id: int) -> None:
-    """Derive the names of recordings, and a model's scores against its default reference, anew."""
-    connection.execute(assets.sql("recording/name_recordings.sql"))
+    """Derive names, maxima in the references, and a model's scores against its default reference anew."""
+    connection.execute(assets.sql("recording/derive.sql"))
     connection.execute(assets.sql("recording/delete_scores.sql"), {"model_id": model_id})
     pairs = connection.execute(assets.sql("recording/select_score_pairs.sql"), {"model_id": model_id}).fetchall()
     for recording, reference in pairs:

@@ -1,12 +1,30 @@
 -- title: Images and predictions
 -- One row an image, and one row an image and model.
 
+-- With a row for an unknown label, so that names are joined with an inner join, and the planner is free to choose images first.
+create view label as
+select
+    c.category_list_id,
+    c.category as label,
+    c.name as label_name
+from stored_category as c
+union all
+select
+    k.category_list_id,
+    null,
+    null
+from stored_category_list as k;
+comment on view label is 'Every label that an image can have: the categories of a list, and the unknown.';
+comment on column label.category_list_id is 'Id of the list of categories.';
+comment on column label.label is 'Category id; NULL for the unknown label.';
+comment on column label.label_name is 'Name of the category; NULL for the unknown label.';
+
 create view image as
 select
     d.name as dataset,
     i.image,
     i.label,
-    c.name as label_name,
+    c.label_name,
     i.width,
     i.height,
     i.uri,
@@ -17,9 +35,9 @@ select
     i.original_type
 from stored_image as i
 join stored_dataset as d using (dataset_id)
-left join stored_category as c
+join label as c
     on c.category_list_id = d.category_list_id
-    and c.category = i.label;
+    and c.label is not distinct from i.label;
 comment on view image is 'The images of every dataset, with their pictures.';
 comment on column image.dataset is 'Name of the dataset.';
 comment on column image.image is 'Number of the image in its dataset, from 0.';
@@ -40,7 +58,7 @@ select
     n.dataset_name as dataset,
     p.image,
     i.label,
-    lc.name as label_name,
+    lc.label_name,
     p.predicted,
     pc.name as predicted_name,
     p.confidence,
@@ -56,9 +74,9 @@ join stored_image as i
 join stored_category as pc
     on pc.category_list_id = n.category_list_id
     and pc.category = p.predicted
-left join stored_category as lc
+join label as lc
     on lc.category_list_id = n.category_list_id
-    and lc.category = i.label;
+    and lc.label is not distinct from i.label;
 comment on view prediction is 'What each model predicted for each image.';
 comment on column prediction.model is 'Name of the model.';
 comment on column prediction.dataset is 'Name of the dataset.';

@@ -29,14 +29,11 @@ select
     a.neuron,
     n.dataset_name as dataset,
     a.image,
-    greatest(a.value, 0) / reference_scale(x.max) as response,
+    greatest(a.value, 0) / reference_scale(x.reference_max) as response,
     a.value
 from stored_activation as a
 join stored_named_layer as n using (recording_id, layer_id)
-left join stored_neuron_summary as x
-    on x.recording_id = n.reference_recording_id
-    and x.layer_id = a.layer_id
-    and x.neuron = a.neuron;
+join stored_reference_maximum as x using (recording_id, layer_id, neuron);
 comment on view response is 'Normalised responses, against the model''s default reference.';
 comment on column response.model is 'Name of the model.';
 comment on column response.layer is 'Name of the layer.';
@@ -50,19 +47,14 @@ create view response_by_image as
 select
     n.model_name as model,
     n.layer_name as layer,
-    a.piece * 16 + e.element as neuron,
+    x.neuron,
     n.dataset_name as dataset,
     a.image,
-    greatest(a.values[e.element + 1], 0) / reference_scale(x.max) as response,
-    a.values[e.element + 1] as value
+    greatest(a.values[x.element], 0) / reference_scale(x.reference_max) as response,
+    a.values[x.element] as value
 from stored_image_activation as a
 join stored_named_layer as n using (recording_id, layer_id)
-cross join (select cast(range as integer) as element from range(16)) as e
-left join stored_neuron_summary as x
-    on x.recording_id = n.reference_recording_id
-    and x.layer_id = a.layer_id
-    and x.neuron = a.piece * 16 + e.element
-where a.piece * 16 + e.element < n.neurons;
+join stored_reference_maximum as x using (recording_id, layer_id, piece);
 comment on view response_by_image is 'The same rows as response, kept in the order of images: fast for all neurons of a set of images, slow for one neuron.';
 comment on column response_by_image.model is 'Name of the model.';
 comment on column response_by_image.layer is 'Name of the layer.';

@@ -20,13 +20,10 @@ select
     s.q95,
     s.q99,
     s.share_positive,
-    x.max <= 0 as silent_in_reference
+    x.reference_max <= 0 as silent_in_reference
 from stored_neuron_summary as s
 join stored_named_layer as n using (recording_id, layer_id)
-left join stored_neuron_summary as x
-    on x.recording_id = n.reference_recording_id
-    and x.layer_id = s.layer_id
-    and x.neuron = s.neuron;
+join stored_reference_maximum as x using (recording_id, layer_id, neuron);
 comment on view neuron_summary is 'The distribution of a neuron''s activations over a dataset.';
 comment on column neuron_summary.model is 'Name of the model.';
 comment on column neuron_summary.layer is 'Name of the layer.';
@@ -65,9 +62,9 @@ select
     t.rank,
     t.image,
     t.value,
-    t.value / reference_scale(x.max) as response,
+    t.value / reference_scale(x.reference_max) as response,
     i.label,
-    lc.name as label_name,
+    lc.label_name,
     p.predicted,
     pc.name as predicted_name,
     t.place_row,
@@ -87,13 +84,10 @@ join stored_prediction as p
 join stored_category as pc
     on pc.category_list_id = n.category_list_id
     and pc.category = p.predicted
-left join stored_category as lc
+join label as lc
     on lc.category_list_id = n.category_list_id
-    and lc.category = i.label
-left join stored_neuron_summary as x
-    on x.recording_id = n.reference_recording_id
-    and x.layer_id = t.layer_id
-    and x.neuron = t.neuron
+    and lc.label is not distinct from i.label
+join stored_reference_maximum as x using (recording_id, layer_id, neuron)
 left join stored_feature_map as f
     on f.recording_id = t.recording_id
     and f.layer_id = t.layer_id;
@@ -126,16 +120,13 @@ select
     s.category,
     c.name as category_name,
     s.images,
-    s.response_sum / (s.images * reference_scale(x.max)) as response
+    s.response_sum / (s.images * reference_scale(x.reference_max)) as response
 from stored_category_response as s
 join stored_named_layer as n using (recording_id, layer_id)
 join stored_category as c
     on c.category_list_id = n.category_list_id
     and c.category = s.category
-left join stored_neuron_summary as x
-    on x.recording_id = n.reference_recording_id
-    and x.layer_id = s.layer_id
-    and x.neuron = s.neuron;
+join stored_reference_maximum as x using (recording_id, layer_id, neuron);
 comment on view category_response is 'Mean normalised response of a neuron over the images of a category; categories without images have no row.';
 comment on column category_response.model is 'Name of the model.';
 comment on column category_response.layer is 'Name of the layer.';
@@ -155,16 +146,13 @@ select
     s.category,
     c.name as category_name,
     s.images,
-    s.response_sum / (s.images * reference_scale(x.max)) as response
+    s.response_sum / (s.images * reference_scale(x.reference_max)) as response
 from stored_strongest_category as s
 join stored_named_layer as n using (recording_id, layer_id)
 join stored_category as c
     on c.category_list_id = n.category_list_id
     and c.category = s.category
-left join stored_neuron_summary as x
-    on x.recording_id = n.reference_recording_id
-    and x.layer_id = s.layer_id
-    and x.neuron = s.neuron;
+join stored_reference_maximum as x using (recording_id, layer_id, neuron);
 comment on view strongest_category is 'The category that a neuron responds to most in each dataset: the row of category_response with the largest response, ties to the lower category.';
 comment on column strongest_category.model is 'Name of the model.';
 comment on column strongest_category.layer is 'Name of the layer.';

@@ -7,8 +7,7 @@ create macro top_images(model, layer, neuron, dataset, k) as table
 with named as (
     select
         n.recording_id,
-        n.layer_id,
-        n.reference_recording_id
+        n.layer_id
     from stored_named_layer as n
     where n.model_name = model
         and n.layer_name = layer
@@ -40,7 +39,7 @@ select
     row_number() over (order by t.value desc, t.image) as rank,
     t.image,
     t.value,
-    t.value / reference_scale(x.max) as response,
+    t.value / reference_scale(x.reference_max) as response,
     p.label,
     p.label_name,
     p.predicted,
@@ -57,6 +56,10 @@ join prediction as p
     and p.dataset = dataset
     and p.image = t.image
 cross join named
+join stored_reference_maximum as x
+    on x.recording_id = named.recording_id
+    and x.layer_id = named.layer_id
+    and x.neuron = neuron
 left join stored_top_image as s
     on s.recording_id = named.recording_id
     and s.layer_id = named.layer_id
@@ -65,10 +68,6 @@ left join stored_top_image as s
 left join stored_feature_map as f
     on f.recording_id = named.recording_id
     and f.layer_id = named.layer_id
-left join stored_neuron_summary as x
-    on x.recording_id = named.reference_recording_id
-    and x.layer_id = named.layer_id
-    and x.neuron = neuron
 where t.value > 0
 order by rank;
 comment on macro table top_images is 'The k images of a dataset that activate a neuron most: top_images(model, layer, neuron, dataset, k). Positive activations; ties to the lower image. Places, as in the view top_image, are kept for the first 100.';
@@ -96,8 +95,7 @@ create macro top_neurons_of(model, layer, dataset, images, k) as table
 with recorded as (
     select
         r.recording_id,
-        r.layer_id,
-        r.reference_recording_id
+        r.layer_id
     from stored_named_layer as r
     where r.model_name = model
         and r.dataset_name = dataset
@@ -106,18 +104,15 @@ with recorded as (
 neuron as (
     select
         s.neuron,
-        reference_scale(x.max) as reference_maximum,
+        reference_scale(x.reference_max) as reference_maximum,
         pow(2, 90 - floor(log2(s.max))) as scale
     from stored_neuron_summary as s
     join recorded as q
         on q.recording_id = s.recording_id
         and q.layer_id = s.layer_id
-    join stored_neuron_summary as x
-        on x.recording_id = q.reference_recording_id
-        and x.layer_id = s.layer_id
-        and x.neuron = s.neuron
+    join stored_reference_maximum as x using (recording_id, layer_id, neuron)
     where s.max > 0
-        and x.max > 0
+        and x.reference_max > 0
 ),
 piece as (
     select
