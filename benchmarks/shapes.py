@@ -94,12 +94,16 @@ class Asker:
         return time.perf_counter() - start
 
     def profile(self, statement: str) -> dict[str, int]:
-        """Return DuckDB's own counts: rows scanned, and bytes of memory at most."""
+        """Return DuckDB's own counts: rows scanned, rows that operators handed on, and bytes of memory at most."""
         self.connection.execute(f"pragma enable_profiling = 'json'; pragma profiling_output = '{self._profile}'")
         self.connection.execute(bind(statement)).fetchall()
         self.connection.execute("pragma disable_profiling")
         found = json.loads(self._profile.read_text())
-        return {"rows": found["query"]["total_rows_scanned"], "bytes": found["system"]["peak_buffer_memory"]}
+        return {
+            "scanned": found["query"]["total_rows_scanned"],
+            "handed_on": found["query"]["total_intermediate_rows"],
+            "bytes": found["system"]["peak_buffer_memory"],
+        }
 
 
 def bind(statement: str) -> str:
@@ -134,10 +138,13 @@ def main(store: Path, images: int, neurons: int, turns: int) -> None:
         profile, best_profile = asker.profile(shape.asked), asker.profile(shape.best)
         same = "" if asker.rows(shape.asked) == asker.rows(shape.best) else " (OTHER ROWS)"
         print(
-            f"| {shape.title}{same} | {asked * 1e3:.1f} | {best * 1e3:.1f} | {asked / best:.2f} | {profile['rows']:,} | "
-            f"{best_profile['rows']:,} | {profile['bytes'] / 1e6:.0f} |",
+            f"| {shape.title}{same} | {asked * 1e3:.1f} | {best * 1e3:.1f} | {asked / best:.2f} | {profile['scanned']:,} | "
+            f"{best_profile['scanned']:,} | {profile['bytes'] / 1e6:.0f} |",
             flush=True,
         )
+    images, neurons = asker.connection.execute(
+        "select d.images, l.neurons from dataset as d, layer as l where d.dataset = 'day'"
+    ).fetchone()
     print(f"\n{len(ratios)} questions, {images:,} images x {neurons:,} neurons x 2 datasets: ratio at most {max(ratios):.2f}, ", end="")
     print(f"median {statistics.median(ratios):.2f}.")
 

@@ -68,7 +68,7 @@ where model = 'net' and layer = 'features' and dataset = 'night' and image = 77
 order by response desc, neuron
 limit 20
 -- best
-select a.neuron, greatest(a.value, 0) / nullif(s.max, 0)
+select a.neuron, case when a.value > 0 then a.value else 0 end / cast(nullif(s.max, 0) as double)
 from stored_activation as a
 join stored_neuron_summary as s on s.recording_id = $day and s.layer_id = a.layer_id and s.neuron = a.neuron
 where a.recording_id = $night and a.layer_id = $features and a.image = 77
@@ -82,7 +82,7 @@ from response
 where model = 'net' and layer = 'features' and dataset = 'night' and image in (5, 500, 4000)
 group by neuron
 -- best
-select a.neuron, avg(greatest(a.value, 0) / nullif(s.max, 0))
+select a.neuron, avg(case when a.value > 0 then a.value else 0 end / cast(nullif(s.max, 0) as double))
 from stored_activation as a
 join stored_neuron_summary as s on s.recording_id = $day and s.layer_id = a.layer_id and s.neuron = a.neuron
 where a.recording_id = $night and a.layer_id = $features and a.image in (select unnest([5, 500, 4000]))
@@ -145,7 +145,7 @@ where model = 'net' and layer = 'features' and dataset = 'night'
     and image in (select image from prediction where model = 'net' and dataset = 'night' and label = 3 and not correct)
 group by neuron
 -- best
-select a.neuron, avg(greatest(a.value, 0) / nullif(s.max, 0))
+select a.neuron, avg(case when a.value > 0 then a.value else 0 end / cast(nullif(s.max, 0) as double))
 from stored_activation as a
 join stored_neuron_summary as s on s.recording_id = $day and s.layer_id = a.layer_id and s.neuron = a.neuron
 where a.recording_id = $night and a.layer_id = $features
@@ -165,7 +165,7 @@ join prediction as p using (model, dataset, image)
 where r.model = 'net' and r.layer = 'features' and r.dataset = 'night' and p.label = 3 and not p.correct
 group by r.neuron
 -- best
-select a.neuron, avg(greatest(a.value, 0) / nullif(s.max, 0))
+select a.neuron, avg(case when a.value > 0 then a.value else 0 end / cast(nullif(s.max, 0) as double))
 from stored_activation as a
 join stored_neuron_summary as s on s.recording_id = $day and s.layer_id = a.layer_id and s.neuron = a.neuron
 where a.recording_id = $night and a.layer_id = $features
@@ -185,7 +185,7 @@ join response as r on r.model = p.model and r.dataset = p.dataset and r.image = 
 where p.model = 'net' and p.dataset = 'night' and p.label = 3 and not p.correct and r.layer = 'features'
 group by r.neuron
 -- best
-select a.neuron, avg(greatest(a.value, 0) / nullif(s.max, 0))
+select a.neuron, avg(case when a.value > 0 then a.value else 0 end / cast(nullif(s.max, 0) as double))
 from stored_activation as a
 join stored_neuron_summary as s on s.recording_id = $day and s.layer_id = a.layer_id and s.neuron = a.neuron
 where a.recording_id = $night and a.layer_id = $features
@@ -235,7 +235,7 @@ join prediction as p using (model, dataset, image)
 where r.layer = 'features' and r.neuron = 7 and r.dataset = 'night' and r.model = 'net'
 group by p.correct
 -- best
-select p.predicted = i.label, count(*), avg(greatest(a.value, 0) / nullif(s.max, 0))
+select p.predicted = i.label, count(*), avg(case when a.value > 0 then a.value else 0 end / cast(nullif(s.max, 0) as double))
 from stored_activation as a
 join stored_neuron_summary as s on s.recording_id = $day and s.layer_id = $features and s.neuron = 7
 join stored_image as i on i.dataset_id = $night_set and i.image = a.image
@@ -263,7 +263,7 @@ join image as i using (dataset, image)
 where r.model = 'net' and r.layer = 'features' and r.dataset = 'night' and r.neuron = 7
 group by bucket
 -- best
-select floor(cast(i.metadata ->> 'brightness' as double) * 10) as bucket, avg(greatest(a.value, 0) / nullif(s.max, 0))
+select floor(cast(i.metadata ->> 'brightness' as double) * 10) as bucket, avg(case when a.value > 0 then a.value else 0 end / cast(nullif(s.max, 0) as double))
 from stored_activation as a
 join stored_neuron_summary as s on s.recording_id = $day and s.layer_id = $features and s.neuron = 7
 join stored_image as i on i.dataset_id = $night_set and i.image = a.image
@@ -432,7 +432,7 @@ join image as i using (dataset, image)
 where r.model = 'net' and r.layer = 'features' and r.dataset = 'night' and r.neuron < 40
 group by r.neuron, i.label
 -- best
-select a.neuron, i.label, avg(greatest(a.value, 0) / nullif(s.max, 0))
+select a.neuron, i.label, avg(case when a.value > 0 then a.value else 0 end / cast(nullif(s.max, 0) as double))
 from stored_activation as a
 join stored_neuron_summary as s on s.recording_id = $day and s.layer_id = $features and s.neuron = a.neuron
 join stored_image as i on i.dataset_id = $night_set and i.image = a.image
@@ -488,12 +488,12 @@ from category_response
 where model = 'net' and layer = 'features' and dataset = 'night'
 qualify row_number() over (partition by neuron order by response desc, category) = 1
 -- best
-select c.neuron, k.name, c.response_sum / c.images / nullif(s.max, 0)
+select c.neuron, k.name, c.response_sum / c.images / cast(nullif(s.max, 0) as double)
 from stored_category_response as c
 join stored_neuron_summary as s on s.recording_id = $day and s.layer_id = $features and s.neuron = c.neuron
 join stored_category as k on k.category_list_id = 1 and k.category = c.category
 where c.recording_id = $night and c.layer_id = $features
-qualify row_number() over (partition by c.neuron order by c.response_sum / c.images / nullif(s.max, 0) desc, c.category) = 1
+qualify row_number() over (partition by c.neuron order by c.response_sum / c.images / cast(nullif(s.max, 0) as double) desc, c.category) = 1
 
 -- shape: the most frequent confusions
 -- asked
@@ -577,7 +577,7 @@ from response
 where model = 'net' and layer = 'features' and dataset = 'night'
 group by neuron
 -- best
-select a.neuron, count(*) filter (where greatest(a.value, 0) / nullif(s.max, 0) > 0.5)
+select a.neuron, count(*) filter (where case when a.value > 0 then a.value else 0 end / cast(nullif(s.max, 0) as double) > 0.5)
 from stored_activation as a
 join stored_neuron_summary as s on s.recording_id = $day and s.layer_id = $features and s.neuron = a.neuron
 where a.recording_id = $night and a.layer_id = $features
@@ -596,7 +596,7 @@ from stored_activation as a
 join stored_neuron_summary as s on s.recording_id = $day and s.layer_id = $features and s.neuron = a.neuron
 where a.recording_id = $night and a.layer_id = $features
 group by a.image
-having max(greatest(a.value, 0) / nullif(s.max, 0)) < 0.9
+having max(case when a.value > 0 then a.value else 0 end / cast(nullif(s.max, 0) as double)) < 0.9
 
 -- shape: the same image in two datasets
 -- asked
@@ -622,7 +622,7 @@ join response as r using (model, dataset, image)
 where p.model = 'net' and p.dataset = 'night' and r.layer = 'features' and r.neuron = 7
 group by bucket
 -- best
-select floor(p.confidence * 10) as bucket, avg(greatest(a.value, 0) / nullif(s.max, 0))
+select floor(p.confidence * 10) as bucket, avg(case when a.value > 0 then a.value else 0 end / cast(nullif(s.max, 0) as double))
 from stored_activation as a
 join stored_neuron_summary as s on s.recording_id = $day and s.layer_id = $features and s.neuron = 7
 join stored_prediction as p on p.recording_id = $night and p.image = a.image

@@ -723,8 +723,10 @@ stored_reference_maximum = Table(
     Column("recording_id", Integer, nullable=False, comment="Id of the recording whose responses are divided by it."),
     Column("layer_id", Integer, nullable=False, comment="Id of the layer."),
     Column("neuron", Integer, nullable=False, comment="Number of the neuron, from 0."),
+    Column("piece", Integer, nullable=False, comment="The row of stored_image_activation that holds the neuron."),
+    Column("element", Integer, nullable=False, comment="Its place there, from 1."),
     Column("reference_max", REAL, comment="Largest activation in the default reference; NULL when that was recorded without the layer."),
-    comment="The largest activation of each neuron in the default reference, beside each recording.",
+    comment="Where each neuron of a recording lies, and its largest activation in the default reference.",
 )
 
 stored_strongest_category = Table(

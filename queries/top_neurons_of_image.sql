@@ -49,7 +49,7 @@ ranked as (
 select
     row_number() over (order by l.response desc, l.neuron) as rank,
     l.neuron,
-    greatest(a.value, 0) / cast(l.max as double) as response,
+    positive_part(a.value) / cast(l.max as double) as response,
     a.value,
     l.response as lead_response
 from ranked as l

@@ -34,7 +34,7 @@ summed as (
         a.neuron,
         i.label as category,
         count(*) as images,
-        sum(greatest(cast(a.value as double), 0)) as response_sum
+        sum(positive_part(cast(a.value as double))) as response_sum
     from stored_activation as a
     join stored_recording as r using (recording_id)
     join stored_image as i

@@ -19,6 +19,10 @@ comment on column activation.dataset is 'Name of the dataset.';
 comment on column activation.image is 'Number of the image.';
 comment on column activation.value is 'Activation, float32 as recorded.';
 
+-- Not greatest(value, 0), which takes ten times as long.
+create macro positive_part(value) as case when value > 0 then value else 0 end;
+comment on macro positive_part is 'The value where it is positive, else 0.';
+
 create macro reference_scale(maximum) as nullif(cast(greatest(maximum, 0) as double), 0);
 comment on macro reference_scale is 'What responses of a neuron are divided by: its largest activation in the reference; NULL when it is silent there.';
 
@@ -29,7 +33,7 @@ select
     a.neuron,
     n.dataset_name as dataset,
     a.image,
-    greatest(a.value, 0) / reference_scale(x.reference_max) as response,
+    positive_part(a.value) / reference_scale(x.reference_max) as response,
     a.value
 from stored_activation as a
 join stored_named_layer as n using (recording_id, layer_id)
@@ -50,7 +54,7 @@ select
     x.neuron,
     n.dataset_name as dataset,
     a.image,
-    greatest(a.values[x.element], 0) / reference_scale(x.reference_max) as response,
+    positive_part(a.values[x.element]) / reference_scale(x.reference_max) as response,
     a.values[x.element] as value
 from stored_image_activation as a
 join stored_named_layer as n using (recording_id, layer_id)

@@ -140,7 +140,7 @@ select
 from (
     select
         n.neuron,
-        cast(sum(cast(greatest(a.value, 0) * n.scale as hugeint)) as double)
+        cast(sum(cast(positive_part(a.value) * n.scale as hugeint)) as double)
             / any_value(n.scale) / (count(*) * any_value(n.reference_maximum)) as response,
         count(*) as images
     from activation as a

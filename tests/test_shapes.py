@@ -1,0 +1,37 @@
+"""Questions as users write them read no more than the best form of each, whatever the order of their joins.
+
+Rows are counted, not seconds: what is measured here comes out the same on any machine. benchmarks/shapes.py measures times.
+"""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+SPEC = importlib.util.spec_from_file_location("shapes", Path(__file__).parents[1] / "benchmarks" / "shapes.py")
+shapes = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(shapes)
+SHAPES = {shape.title: shape for shape in shapes.shapes()}
+
+
+@pytest.fixture(scope="module")
+def asker(tmp_path_factory):
+    """A store of 6,000 images x 128 neurons x 2 datasets: 26 row groups of activations."""
+    path = tmp_path_factory.mktemp("shapes") / "study.duckdb"
+    shapes.build(path, images=6_000, neurons=128)
+    return shapes.Asker(path, threads=1)
+
+
+def test_there_are_forty():
+    """The list is long, and no question is in it twice."""
+    assert len(SHAPES) == len(shapes.shapes()) >= 40
+
+
+@pytest.mark.parametrize("title", SHAPES)
+def test_shape(asker, title):
+    """The same rows as the best form, from at most three times the rows scanned, and no join that multiplies them."""
+    shape = SHAPES[title]
+    assert asker.rows(shape.asked) == asker.rows(shape.best)
+    asked, best = asker.profile(shape.asked), asker.profile(shape.best)
+    assert asked["scanned"] <= 3 * best["scanned"]
+    assert asked["handed_on"] <= 5 * max(best["scanned"], best["handed_on"])
