@@ -107,9 +107,7 @@ neuron as (
         reference_scale(x.reference_max) as reference_maximum,
         pow(2, 90 - floor(log2(s.max))) as scale
     from stored_neuron_summary as s
-    join recorded as q
-        on q.recording_id = s.recording_id
-        and q.layer_id = s.layer_id
+    join recorded using (recording_id, layer_id)
     join stored_reference_maximum as x using (recording_id, layer_id, neuron)
     where s.max > 0
         and x.reference_max > 0
