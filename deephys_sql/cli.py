@@ -5,11 +5,12 @@ from pathlib import Path
 
 import click
 import duckdb
+import numpy as np
 
 import deephys_sql as dp
 from deephys_sql import query as queries
 from deephys_sql import results
-from deephys_sql.errors import DeephysError
+from deephys_sql.errors import DeephysError, InvalidInputError
 from deephys_sql.recording.outputs import OUTPUT_KINDS
 
 STORE = click.Path(path_type=Path)
@@ -361,6 +362,37 @@ def serve(
     serve_stores(
         stores, host=host, port=port, reload=reload, settings=settings, plugins_dir=plugins_dir, in_process=in_process, options=options
     )
+
+
+@main.command()
+@click.argument("store", type=STORE)
+@click.argument("layer")
+@click.argument("name")
+@click.argument("matrix", type=click.Path(path_type=Path))
+@click.option("--model", help="The model, when several have a layer of this name.")
+@click.option("--bias", type=click.Path(path_type=Path), help="A .npy file: one number a direction, added.")
+@click.option("--center", type=click.Path(path_type=Path), help="A .npy file: one number a neuron of LAYER, subtracted before.")
+@click.option("--relu", is_flag=True, help="Keep the positive part.")
+def directions(
+    store: Path, layer: str, name: str, matrix: Path, model: str | None, bias: Path | None, center: Path | None, relu: bool
+) -> None:
+    """Make the layer NAME from LAYER by MATRIX, a .npy file of directions x neurons: components, an autoencoder's encoder.
+
+    \b
+    Example:
+      deephys-sql directions study.duckdb fc1 sparse encoder.npy --bias encoder_bias.npy --relu
+    """
+    given = {"matrix": matrix, "bias": bias, "center": center}
+    arrays = {what: None if file is None else _array(file) for what, file in given.items()}
+    with dp.open(store) as opened:
+        opened.add_directions(layer, name, **arrays, model=model, nonlinearity="relu" if relu else None)
+
+
+def _array(file: Path) -> np.ndarray:
+    try:
+        return np.load(file, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise InvalidInputError(f"{file} is no .npy file of numbers ({error}). Write it with numpy.save.") from error
 
 
 @main.command()

@@ -179,3 +179,19 @@ def test_every_click_parameter_is_described():
         for parameter in command.params:
             if isinstance(parameter, click.Option) and parameter.name != "help":
                 assert parameter.help, f"{name} {parameter.name}"
+
+
+def test_directions(study, tmp_path):
+    """`directions` is add_directions, with its arrays from files; a file that is no array is refused."""
+    store = shutil.copy(study, tmp_path / "study.duckdb")
+    np.save(tmp_path / "matrix.npy", np.array([[1, -1], [0, 2]]))
+    np.save(tmp_path / "bias.npy", np.array([0.5, -1]))
+    files = [str(tmp_path / "matrix.npy"), "--bias", str(tmp_path / "bias.npy"), "--relu"]
+    assert run("directions", str(store), "fc1", "pair", *files).exit_code == 0
+    with dp.open(store, read_only=True) as opened:
+        text = "select value from activation where dataset = 'day' and layer = $layer order by image, neuron"
+        source, made = (opened.sql(text, layer=layer).fetchnumpy()["value"].reshape(6, 2) for layer in ("fc1", "pair"))
+        np.testing.assert_allclose(made, np.maximum(source @ np.array([[1, 0], [-1, 2]]) + [0.5, -1], 0))
+    (tmp_path / "text.npy").write_text("1 2 3")
+    done = run("directions", str(store), "fc1", "other", str(tmp_path / "text.npy"))
+    assert done.exit_code == 2 and "no .npy file" in done.output
