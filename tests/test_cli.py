@@ -1,6 +1,7 @@
 """The command line is the library: each command is one call, and mistakes are one line and exit status 2."""
 
 import json
+import shutil
 import subprocess
 import sys
 
