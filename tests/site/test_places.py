@@ -47,9 +47,9 @@ def test_neuron_page_shows_what_the_place_sees(places):
     neuron = neuron_with_pictures(rows)
     page = site.get(f"/store/-/model/net/layer/0/neuron/{neuron}?dataset=night").text
     top = [row for row in rows if row["neuron"] == neuron]
-    assert page.count('class="mark"') == 2 * len(top)
+    assert page.count('class="framed"') == 2 * len(top)
     assert "receptive field" in page and "maximum over places" in page
-    assert '<svg class="mark" viewBox="0 0 48 24"' in page
+    assert '<svg class="framed" viewBox="0 0 48 24"' in page
     first = top[0]
     rect = re.search(r'<rect x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"/></svg>', page)
     left, upper, width, height = map(float, rect.groups())
@@ -68,7 +68,7 @@ def test_layer_without_places(places):
     """Directions of it have no place: no mark, and the page says what they were made of."""
     site, _ = places
     page = site.get("/store/-/model/net/layer/turned/neuron/0?dataset=night").text
-    assert 'class="mark"' not in page and "directions of 0" in page
+    assert 'class="framed"' not in page and "directions of 0" in page
     assert "directions of 0" in site.get("/store/-/model/net/layer/turned?dataset=night").text
 
 

@@ -18,7 +18,7 @@ MEDIA_TYPES = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpe
 INLINE_BUDGET = 250_000  # bytes of pictures written into a page; the rest are addresses
 SMOOTH_FROM = 49  # pixels: smaller pictures are enlarged as squares, so that their pixels can be seen
 SMOOTH_CROP_FROM = 100  # the same of pictures of which a part is shown
-WHOLE = (0.0, 0.0, 1.0, 1.0)
+MOST = 0.7  # of a picture: a place that sees so much of it is shown as a place
 POOLED = {
     "max": "the maximum over places",
     "mean": "the mean over places",
@@ -97,11 +97,8 @@ class Pictures:
         size = self._sizes.get((dataset, row["image"]))
         if size is None:
             return whole
-        seen = tuple(row[f"seen_{side}"] for side in ("left", "top", "right", "bottom"))
-        if None in seen or seen[0] >= seen[2] or seen[1] >= seen[3]:
-            seen = None
-        mark = seen if seen not in (None, WHOLE) else _cell(row)
-        part = seen if seen not in (None, WHOLE) else None
+        part = _part(row)
+        mark = part or _cell(row)
         marked = Markup('<span class="marked">{}{}</span>').format(whole, _marked(size, mark) if mark else "")
         if part is None:
             return marked
@@ -109,6 +106,15 @@ class Pictures:
             self._page.crop_url(dataset, row["image"], part), Markup(' class="coarse"') if max(size) < SMOOTH_CROP_FROM else ""
         )
         return Markup('<span class="with-part">{}{}</span>').format(marked, beside)
+
+
+def _part(row: Mapping) -> tuple[float, float, float, float] | None:
+    """Return the share of the picture that a place sees; None when that is not known, or most of it."""
+    seen = tuple(row[f"seen_{side}"] for side in ("left", "top", "right", "bottom"))
+    if None in seen:
+        return None
+    width, height = seen[2] - seen[0], seen[3] - seen[1]
+    return seen if 0 < width * height < MOST else None
 
 
 def _cell(row: Mapping) -> tuple[float, float, float, float] | None:
@@ -124,7 +130,7 @@ def _marked(size: tuple[int, int], box: tuple[float, float, float, float]) -> Ma
     width, height = size
     left, top, right, bottom = box
     return Markup(
-        '<svg class="mark" viewBox="0 0 {} {}" aria-hidden="true"><rect x="{:.2f}" y="{:.2f}" width="{:.2f}" height="{:.2f}"/></svg>'
+        '<svg class="framed" viewBox="0 0 {} {}" aria-hidden="true"><rect x="{:.2f}" y="{:.2f}" width="{:.2f}" height="{:.2f}"/></svg>'
     ).format(width, height, left * width, top * height, (right - left) * width, (bottom - top) * height)
 
 
@@ -134,9 +140,12 @@ def place_told(top: Mapping[str, Iterable[Mapping]]) -> str:
     if row is None:
         return ""
     said = f"The map has {row['map_rows']} × {row['map_columns']} places. The frame is "
-    if row["seen_left"] is None or tuple(row[f"seen_{side}"] for side in ("left", "top", "right", "bottom")) == WHOLE:
+    if all(_part(row) is None for rows in top.values() for row in rows):
         return said + "the place of the maximum."
-    return said + "what the place of the maximum sees of the picture, its receptive field; beside the picture is that part alone."
+    return (
+        said + "what the place of the maximum sees of the picture, its receptive field, and beside the picture is that part alone; "
+        "where it sees most of the picture, the frame is the place."
+    )
 
 
 def layer_told(facts: Mapping) -> str:
