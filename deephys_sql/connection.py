@@ -12,6 +12,8 @@ import duckdb
 from deephys_sql.errors import NotAStoreError, StoreFullError, StoreLockedError, StoreNotFoundError
 
 NO_ROOM = re.compile(r"No space left|File too large|[Qq]uota exceeded|not enough (disk )?space")
+# Of a new file. With DuckDB's 262,144 a fifth of a recording is room left over in blocks, and a small store takes 1 MB.
+BLOCK_SIZE = 65_536
 # Nothing is downloaded without being asked.
 SETTINGS = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
 
@@ -27,7 +29,8 @@ def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(":memory:", config={**SETTINGS, "temp_directory": f"{file}.tmp"})
     try:
         quoted = file.replace("'", "''")
-        connection.execute(f"attach '{quoted}' as store (type duckdb{', read_only' if read_only else ''})")
+        option = "read_only" if read_only else "" if path.exists() else f"block_size {BLOCK_SIZE}"
+        connection.execute(f"attach '{quoted}' as store (type duckdb{option and f', {option}'})")
         return use(connection)
     except duckdb.Error as error:
         connection.close()
