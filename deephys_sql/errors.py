@@ -83,3 +83,7 @@ class SourceError(DeephysError):
 
 class MissingExtraError(DeephysError, ImportError):
     """An optional package is needed; the message names the extra to install."""
+
+
+class PortTakenError(DeephysError):
+    """Something listens already on the port where a site is to be served."""

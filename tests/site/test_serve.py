@@ -10,9 +10,11 @@ import time
 import urllib.error
 import urllib.request
 
+import click
 import pytest
 
-from deephys_sql.errors import NotAStoreError, StoreNotFoundError
+from deephys_sql.errors import NotAStoreError, PortTakenError, StoreNotFoundError
+from deephys_sql.site.serve import free_port as port_to_listen_on
 from deephys_sql.site.serve import serve
 
 
@@ -45,8 +47,8 @@ def stop(process):
 def test_serve_starts_datasette_on_stores(store_path, free_port):
     """`serve` passes settings and other options on, answers, runs visitors' SQL, and ends without leaving a process."""
     program = (
-        f"from deephys_sql.site.serve import serve; serve([{str(store_path)!r}], port={free_port}, "
-        "settings=[('default_page_size', 11)], options=['--cors'])"
+        f"from deephys_sql.site.serve import serve; serve([{str(store_path)!r}], ['--port', '{free_port}', "
+        "'--setting', 'default_page_size', '11', '--cors'])"
     )
     process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     site = f"http://127.0.0.1:{free_port}"
@@ -86,6 +88,93 @@ def test_serve_says_what_is_wrong(tmp_path):
         serve([tmp_path / "nope.duckdb"])
     with pytest.raises(StoreNotFoundError):
         serve([])
+    with pytest.raises(click.UsageError, match="--prot"):
+        serve([tmp_path / "nope.duckdb"], ["--prot", "8001"])
     (tmp_path / "text.duckdb").write_text("hello")
     with pytest.raises(NotAStoreError):
         serve([tmp_path / "text.duckdb"])
+
+
+def command(*arguments):
+    """Start `deephys-sql serve` as a user does."""
+    line = [sys.executable, "-m", "deephys_sql.cli", "serve", *map(str, arguments)]
+    return subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_taken_port(store_path):
+    """A port that is taken is told in one line, before anything starts; port 0 takes one that is free, and prints it."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = command(store_path, "--port", port)
+        _, written = done.communicate(timeout=60)
+        assert done.returncode == 2
+        (error,) = [line for line in written.splitlines() if line.strip() and not line.startswith(("Usage:", "Try "))]
+        assert error.startswith(f"Error: port {port} of 127.0.0.1 is taken") and "--port 0" in error
+        with pytest.raises(PortTakenError):
+            port_to_listen_on("127.0.0.1", port)
+    process = command(store_path, "--port", "0")
+    for line in process.stderr:
+        if "http://127.0.0.1:" in line:
+            address = line.split("running on ")[1].split()[0]
+            break
+    assert "prediction" in answers(process, f"{address}/store")
+    assert "Traceback" not in stop(process)
+    assert process.returncode == 0, "Ctrl-C is how it ends"
+
+
+PLUGIN = """
+from datasette import Response, hookimpl
+
+@hookimpl
+def register_routes():
+    return [(r"^/-/extra$", lambda: Response.text("{}"))]
+"""
+
+
+def test_options_of_datasette(store_path, free_port, tmp_path):
+    """Options of `datasette serve`, of either line, are taken before and after the stores, as they are there."""
+    for folder in ("plugins", "templates", "files"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "plugins" / "extra.py").write_text(PLUGIN.format("from a plugin"))
+    (tmp_path / "templates" / "extra.html").write_text("")
+    (tmp_path / "files" / "note.txt").write_text("a static file")
+    (tmp_path / "about.json").write_text(json.dumps({"title": "Our studies"}))
+    process = command(
+        "--plugins-dir", tmp_path / "plugins", "--template-dir", tmp_path / "templates", f"--static=files:{tmp_path / 'files'}",
+        "-p", free_port, store_path, "-m", tmp_path / "about.json", "--cors", "--root", "--setting", "num_sql_threads", "2",
+        "-h", "localhost",
+    )  # fmt: skip
+    site = f"http://localhost:{free_port}"
+    assert "/store" in answers(process, site)
+    assert answers(process, f"{site}/-/extra") == "from a plugin"
+    assert answers(process, f"{site}/files/note.txt") == "a static file"
+    assert json.loads(answers(process, f"{site}/-/settings.json"))["num_sql_threads"] == 2
+    assert json.loads(answers(process, f"{site}/-/settings.json"))["sql_time_limit_ms"] == 5000
+    assert urllib.request.urlopen(f"{site}/store.json").headers["access-control-allow-origin"] == "*"
+    process.send_signal(signal.SIGINT)
+    printed, written = process.communicate(timeout=30)
+    assert f"http://localhost:{free_port}/-/auth-token?token=" in printed and "Traceback" not in written
+    done = command("--help")
+    text, _ = done.communicate(timeout=60)
+    assert "--in-process" in text and "--template-dir" in text and "--ssl-keyfile" in text
+
+
+@pytest.mark.slow
+def test_reload(store_path, free_port, tmp_path):
+    """With --reload a changed file of the plugins is taken without a restart by hand, at the same port; Ctrl-C ends it all."""
+    (tmp_path / "extra.py").write_text(PLUGIN.format("before"))
+    process = command(store_path, "--port", free_port, "--plugins-dir", tmp_path, "--reload")
+    address = f"http://127.0.0.1:{free_port}/-/extra"
+    try:
+        assert answers(process, address) == "before"
+        (tmp_path / "extra.py").write_text(PLUGIN.format("after it"))
+        end = time.monotonic() + 40
+        while answers(process, address) != "after it":
+            assert time.monotonic() < end
+            time.sleep(0.2)
+    finally:
+        stop(process)
+    with pytest.raises(OSError):
+        urllib.request.urlopen(address)
