@@ -53,7 +53,10 @@ def main():
                     trial = Path(shutil.copy(path, folder / "trial.duckdb"))
                     os.sync()
                     total, copying, publishing_ = record(trial, f"new {turn}", **options)
-                    print(f"{size:,.0f} MB {options or 'on a copy'}: {total:.1f} s, copy {copying:.2f} s, publish {publishing_:.2f} s", flush=True)
+                    print(
+                        f"{size:,.0f} MB {options or 'on a copy'}: {total:.1f} s, copy {copying:.2f} s, publish {publishing_:.2f} s",
+                        flush=True,
+                    )
                     trial.unlink()
         if datasets < 4:
             record(path, f"dataset {datasets}", in_place=True)
