@@ -63,6 +63,25 @@ def pending(connection: duckdb.DuckDBPyConnection, path: Path, folder: Path | No
     return known[len(applied) :]
 
 
+def require_current(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Raise `StoreVersionError` unless the store can be read as it is: its migrations and its views are those of this package."""
+    if todo := pending(connection, path):
+        raise too_old(path, todo)
+    if not has_views(connection):
+        raise StoreVersionError(
+            f"{path} has views of another version of deephys-sql, and what is only read can't be brought up to date. "
+            f"Run `deephys-sql migrate {path}`."
+        )
+
+
+def too_old(path: Path, todo: list[Migration]) -> StoreVersionError:
+    """Return the error for a store that lacks migrations."""
+    return StoreVersionError(
+        f"{path} has an older schema: {', '.join(m.name for m in todo)} must be applied. "
+        f"Run `deephys-sql migrate {path}`; it keeps the old file beside it."
+    )
+
+
 def apply(connection: duckdb.DuckDBPyConnection, migrations: list[Migration]) -> None:
     """Apply migrations one by one, each in its transaction, then define the views and macros."""
     for migration in migrations:

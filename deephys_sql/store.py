@@ -18,7 +18,6 @@ from deephys_sql.errors import (
     ReadOnlyError,
     RecordingInProgressError,
     StoreNotFoundError,
-    StoreVersionError,
     UnknownNameError,
 )
 from deephys_sql.names import require_name
@@ -522,18 +521,14 @@ class Store:
                 version.publish()
 
     def _bring_up_to_date(self) -> None:
+        if self.read_only:
+            return migrations.require_current(self._opened.connection, self.path)
         todo = migrations.pending(self._opened.connection, self.path)
-        if todo and (self.read_only or todo != migrations.available()):
-            raise self._too_old(todo)
-        if not self.read_only and (todo or not migrations.has_views(self._opened.connection)):
+        if todo and todo != migrations.available():
+            raise migrations.too_old(self.path, todo)
+        if todo or not migrations.has_views(self._opened.connection):
             with self._changing("define its views") as connection:
                 migrations.apply(connection, todo)
-
-    def _too_old(self, todo: list[migrations.Migration]) -> StoreVersionError:
-        return StoreVersionError(
-            f"{self.path} has an older schema: {', '.join(m.name for m in todo)} must be applied. "
-            f"Run `deephys-sql migrate {self.path}`; it keeps the old file beside it."
-        )
 
     @contextlib.contextmanager
     def _changing(self, action: str) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -549,7 +544,7 @@ class Store:
                 if not self._opened.is_newest(self._file):
                     self._read_newest()
                     if todo := migrations.pending(self._opened.connection, self.path):
-                        raise self._too_old(todo)
+                        raise migrations.too_old(self.path, todo)
                 connection = self._version.begin(self._opened.file)
                 yield connection
                 annotations.embed(connection, self._log)

@@ -6,6 +6,7 @@ Introspection runs unchanged on a shadow of the store's schema in SQLite (see `s
 import asyncio
 import atexit
 import base64
+import contextlib
 import contextvars
 import decimal
 import json
@@ -27,7 +28,9 @@ from datasette.database import Database, QueryInterrupted, Results
 from datasette.tracer import trace
 from datasette.utils import tilde_decode
 
+from deephys_sql import migrations
 from deephys_sql.annotations import Gathered, Log, PatientLog
+from deephys_sql.connection import use
 from deephys_sql.errors import DeephysError
 from deephys_sql.publishing import stamp
 from deephys_sql.site import sandbox_worker, schema
@@ -68,6 +71,12 @@ class Version:
             if stamp(path.stat()) == self.stamp:
                 break
             _close(self._fast, self._steady)  # it was replaced between the two
+        try:
+            with contextlib.closing(self._fast.cursor()) as cursor:
+                migrations.require_current(use(cursor), path)
+        except DeephysError:
+            _close(self._fast, self._steady)
+            raise
         self._annotations = {one: Gathered(one, log) for one in (self._fast, self._steady)}
         self.counts: dict[str, int | None] | None = None
         self.kept: dict[str, Results] = {}
@@ -135,7 +144,7 @@ class StoreDatabase(Database):
             with self._opening:
                 if stamp(self.store.stat()) != self._newest.stamp:
                     self._newest = Version(self.store, self.log)
-        except (OSError, duckdb.Error) as error:  # on its way, or not a store: go on with what there is
+        except (OSError, duckdb.Error, DeephysError) as error:  # on its way, or not a store: go on with what there is
             sys.stderr.write(f"{self.store} has changed and can't be opened, the version before is served on: {error}\n")
 
     def _replace_broken(self, version: Version) -> None:
@@ -321,7 +330,7 @@ class StoreDatabase(Database):
                     try:
                         found = await self.query(f"select count(*) from {schema.quote(table.name)}", time_limit_ms=max(limit, 200))
                         counts[table.name] = found.rows[0][0]
-                    except QueryInterrupted:
+                    except (QueryInterrupted, sqlite3.OperationalError):
                         counts[table.name] = None
             version.counts = counts
         return dict(version.counts)

@@ -16,12 +16,14 @@ import json
 import os
 import urllib.parse
 
+import click
 import markupsafe
 from datasette import hookimpl
 from datasette.utils import actor_matches_allow, tilde_decode, tilde_encode
 from datasette.utils.asgi import Forbidden
 
 from deephys_sql import query
+from deephys_sql.errors import DeephysError
 from deephys_sql.site import forms, permissions, policy, streaming
 from deephys_sql.site.database import Request, StoreDatabase, request
 from deephys_sql.site.named_queries import canned_queries
@@ -45,7 +47,10 @@ def stores(datasette) -> list[StoreDatabase]:
 def startup(datasette):
     chosen = settings(datasette)
     for path in chosen.get("stores", ()):
-        datasette.add_database(StoreDatabase(datasette, path, sandbox=chosen.get("sandbox", True)))
+        try:
+            datasette.add_database(StoreDatabase(datasette, path, sandbox=chosen.get("sandbox", True)))
+        except DeephysError as error:  # a line on the terminal, not a trace
+            raise click.ClickException(str(error)) from error
     if chosen.get("stores") and not datasette.files and not chosen.get("memory") and "_memory" in datasette.databases:
         datasette.remove_database("_memory")  # Datasette adds it when it is given no SQLite file; any SQL runs there unguarded
 

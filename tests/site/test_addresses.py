@@ -2,13 +2,17 @@
 
 import random
 import re
+import sqlite3
 import urllib.parse
 
+import duckdb
 import numpy as np
 import pytest
+from datasette.database import QueryInterrupted
 from reading import BASE, ENCODED, NIGHT, OWL, Tables
 
 import deephys_sql as dp
+from deephys_sql.site import plugin
 
 PAGES = [
     f"{BASE}/dataset/{ENCODED}/image/7",
@@ -101,6 +105,8 @@ def test_every_number_links_to_its_sql(web, address):
         ("/store/-/original/nowhere/0", 404),
         ("/store/-/original/clean/x", 404),
         ("/nostore/-/search", 404),
+        ("/store/-/nowhere", 404),
+        ("/store/-/model/net/nowhere/0", 404),
     ],
 )
 def test_bad_addresses(web, address, status):
@@ -109,6 +115,29 @@ def test_bad_addresses(web, address, status):
     assert answer.headers["content-type"].startswith("text/html")
     assert "Traceback" not in answer.text
     assert Tables(answer.text).hrefs
+
+
+def test_failures_are_pages(make_site, store_path, monkeypatch, capfd):
+    """A failure of DuckDB, and a query past the time limit, are pages that say what to do, without what DuckDB said."""
+    web = make_site(store_path)
+    told = "IO Error: Could not read from file /home/ada/store.duckdb"
+
+    def failing(error):
+        async def query(*_, **__):
+            raise error
+
+        return query
+
+    (database,) = plugin.stores(web.datasette)
+    web.get("/store/-/home")
+    for error in (sqlite3.OperationalError(told), duckdb.IOException(told)):
+        monkeypatch.setattr(database, "query", failing(error))
+        page = web.get(f"{BASE}/dataset/clean/image/1", status=500).text
+        assert "The store could not answer." in page and "deephys-sql check" in page and 'class="error"' in page
+        assert "ada" not in page and "Traceback" not in page and told in capfd.readouterr().err
+    monkeypatch.setattr(database, "query", failing(QueryInterrupted(TimeoutError(), "select 1", {})))
+    page = web.get(f"{BASE}/dataset/clean/image/2", status=503).text
+    assert "took too long" in page and "5 seconds" in page and "sql_time_limit_ms" in page
 
 
 def test_private_stores_are_private_here_too(make_site, store_path):

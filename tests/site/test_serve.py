@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,9 +12,11 @@ import urllib.error
 import urllib.request
 
 import click
+import duckdb
 import pytest
 
-from deephys_sql.errors import NotAStoreError, PortTakenError, StoreNotFoundError
+import deephys_sql as dp
+from deephys_sql.errors import NotAStoreError, PortTakenError, StoreNotFoundError, StoreVersionError
 from deephys_sql.site.serve import free_port as port_to_listen_on
 from deephys_sql.site.serve import serve
 
@@ -178,3 +181,23 @@ def test_reload(store_path, free_port, tmp_path):
         stop(process)
     with pytest.raises(OSError):
         urllib.request.urlopen(address)
+
+
+def test_views_of_another_version(store_path, new_site, tmp_path, capfd):
+    """A store whose views another version made is refused at start in a line that says what to do; as a new version of a file that
+    is served, it waits until it was done."""
+    path = shutil.copy(store_path, tmp_path / "older.duckdb")
+    new = shutil.copy(store_path, tmp_path / "new.duckdb")
+    with duckdb.connect(str(new)) as connection:
+        connection.execute("update stored_views set checksum = 'another'")
+    with pytest.raises(StoreVersionError, match="deephys-sql migrate"):
+        serve([new])
+    with pytest.raises(click.ClickException, match=r"new\.duckdb has views of another version.*`deephys-sql migrate .*new\.duckdb`"):
+        new_site(new)
+    site = new_site(path)
+    os.replace(new, path)
+    site.get("/older/-/home")
+    assert "the version before is served on" in capfd.readouterr().err
+    dp.migrate(path)
+    site.get("/older/-/home")
+    assert "the version before" not in capfd.readouterr().err

@@ -10,11 +10,12 @@ import re
 import jinja2
 from datasette import hookimpl
 from datasette.utils import tilde_decode
-from datasette.utils.asgi import Response
+from datasette.utils.asgi import NotFound, Response
 
 from deephys_sql import assets
+from deephys_sql.site.database import StoreDatabase
 from deephys_sql.site.pages import crops, html
-from deephys_sql.site.pages.context import ROUTES, PageError, page, static_url
+from deephys_sql.site.pages.context import ROUTES, PageError, error_page, page, static_url
 
 from deephys_sql.site.pages import annotate, category, compare, confusion, home, image, layer, neuron, search  # isort: skip  # noqa: F401 - they register their addresses
 
@@ -75,6 +76,21 @@ def routes() -> list[tuple]:
 @hookimpl
 def register_routes():
     return routes()
+
+
+@hookimpl(hookwrapper=True)
+def handle_exception(datasette, request, exception):
+    """Answer an address where no page of a store is, in place of Datasette and of other plugins."""
+    answers = yield
+    path = request.scope.get("route_path") or request.path.removeprefix(datasette.setting("base_url").rstrip("/"))
+    below = re.match(r"/([^/]+)/-/", path)
+    is_row = request.url_vars.get("table") == "-"  # as Datasette reads /store/-/nowhere: the row `nowhere` of a table `-`
+    if below is None or not (is_row or isinstance(exception, NotFound)):
+        return
+    if any(isinstance(one, StoreDatabase) and one.route == tilde_decode(below[1]) for one in datasette.databases.values()):
+        links = [(str(datasette.urls.path(f"/{below[1]}/-/home")), "Home of this store")]
+        nothing = PageError(404, "There is no such page.", "Check the address, or go on from here.", links)
+        answers.force_result([error_page(datasette, request, nothing)])
 
 
 @hookimpl

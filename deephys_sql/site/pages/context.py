@@ -12,12 +12,15 @@ import difflib
 import functools
 import json
 import re
+import sqlite3
+import sys
 import urllib.parse
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import duckdb
 import jinja2
 from datasette.database import QueryInterrupted
 from datasette.utils import tilde_decode, tilde_encode
@@ -388,11 +391,17 @@ def page(address: str, *, needs_model: bool = True):
             except PageError as error:
                 return await error_page(datasette, request, error)
             except QueryInterrupted:
-                return await error_page(
-                    datasette,
-                    request,
-                    PageError(503, "This took too long and was stopped.", "Try again, or ask for less: fewer datasets or a smaller k."),
+                limit = f"It may take {datasette.sql_time_limit_ms / 1000:g} seconds here"
+                longer = "whoever serves the site can give it longer: --setting sql_time_limit_ms 30000"
+                message = f"{limit}. Try again, or ask for less: fewer datasets or a smaller k; {longer}."
+                return await error_page(datasette, request, PageError(503, "This took too long and was stopped.", message))
+            except (sqlite3.OperationalError, duckdb.Error) as error:
+                sys.stderr.write(f"{request.path}: {error}\n")  # not for visitors: it may tell paths
+                message = (
+                    "Try again. If it stays so, the reason is in what the server wrote on its terminal; "
+                    "the command deephys-sql check tells whether the store is damaged."
                 )
+                return await error_page(datasette, request, PageError(500, "The store could not answer.", message))
             except DeephysError as error:
                 return await error_page(datasette, request, PageError(400, "The address asks for something that can't be.", str(error)))
 
@@ -411,7 +420,8 @@ async def error_page(datasette, request, error: PageError) -> Response:
     if database is not None and any(
         store.route == tilde_decode(database) for store in datasette.databases.values() if isinstance(store, StoreDatabase)
     ):
-        links.append((str(datasette.urls.path(f"/{database}/-/home")), "Home of this store"))
+        home = (str(datasette.urls.path(f"/{database}/-/home")), "Home of this store")
+        links += [home] if home not in links else []
     body = environment.get_template("deephys/error.html").render(
         error=error, links=links, urls=datasette.urls, static=functools.partial(static_url, datasette), actor=request.actor, page=None
     )
