@@ -1,13 +1,16 @@
 """Home, layer and neuron page: the numbers are those of SQL, links lead somewhere, and nothing that a store holds does harm."""
 
+import asyncio
 import html.parser
 import re
+import urllib.parse
 
 import numpy as np
 import pytest
 from datasette.utils import tilde_encode
 
 import deephys_sql as dp
+from deephys_sql.site.database import StoreDatabase
 from deephys_sql.site.pages.html import fixed, media_type, percent
 
 NIGHT = "Night & Fog/ö, 100%"
@@ -140,6 +143,28 @@ def test_another_reference_measures_anew(site, truth):
     assert (shown["activation ratio"], shown["spurious"], shown["novelty"]) == (percent(ratio), fixed(spurious), fixed(novelty))
     following = [attributes["href"] for tag, attributes in Document(text).elements if attributes.get("id") == "previous"]
     assert following and "reference=Night+%26+Fog" in following[0]
+
+
+def test_what_is_kept_is_computed_once_without_haste(new_site, store_path, monkeypatch):
+    """Scores against another reference are computed once for all who ask at the same time, and longer than other queries may take."""
+    limits = []
+    run = StoreDatabase.query
+
+    async def watched(self, sql, parameters=None, *, time_limit_ms=None):
+        if "title: All neurons of a layer" in sql:
+            limits.append(time_limit_ms)
+        return await run(self, sql, parameters, time_limit_ms=time_limit_ms)
+
+    monkeypatch.setattr(StoreDatabase, "query", watched)
+    opened = new_site(store_path)
+    address = f"{MODEL}/layer/fc?reference={urllib.parse.quote_plus(NIGHT)}"
+
+    async def ask():
+        return await asyncio.gather(*(opened.datasette.client.get(address) for _ in range(3)))
+
+    assert [answer.status_code for answer in opened.run(ask())] == [200, 200, 200]
+    assert len(limits) == 1
+    assert limits[0] > opened.datasette.sql_time_limit_ms
 
 
 @pytest.mark.parametrize("sort", ["spurious", "novelty", "response_loss", "activation_ratio", "share_positive", "max", "neuron"])

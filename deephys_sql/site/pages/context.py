@@ -8,6 +8,7 @@ A page is a coroutine that takes a `Page` and is registered with its address bel
         return await page.render("category.html", rows=rows)
 """
 
+import asyncio
 import difflib
 import functools
 import json
@@ -42,6 +43,7 @@ PAGE_HEADERS = {
 ROUTES: list[tuple[str, Any]] = []  # filled by @page as the modules of this package are imported
 
 K_CHOICES = (10, 20, 50, 100)
+KEPT_LIMIT_MS = 300_000  # for what is computed once, such as scores against another reference than the default
 DATASETS_SHOWN = 4  # beside the reference, unless the address names them
 
 
@@ -309,7 +311,8 @@ class Page:
 
         `model`, `layer`, `reference`, `dataset` and `k` are those of the page unless given; None or "" takes the query's default.
         What ran is in `page.ran[name]`, or `page.ran[as_name]`, for the block's SQL.
-        keep: keep the rows as long as the store's file is the same; for what pages ask again and again.
+        keep: keep the rows as long as the store's file is the same; for what pages ask again and again. It is run once, however
+        many ask at once, and may take longer than other queries.
         """
         as_name = values.pop("as_name", name)
         known = query.available()[name]
@@ -331,11 +334,13 @@ class Page:
         kept = contents.kept(self.database)
         key = (sql, json.dumps(values or {}, sort_keys=True, default=str))
         if key not in kept:
-            kept[key] = (await self.database.query(sql, values or {})).rows
+            kept[key] = asyncio.create_task(self.database.query(sql, values or {}, time_limit_ms=KEPT_LIMIT_MS))
+            kept[key].add_done_callback(functools.partial(_settle, kept, key))
             while len(kept) > contents.KEPT:
                 kept.popitem(last=False)
         kept.move_to_end(key)
-        return kept[key]
+        found = kept[key]
+        return (await asyncio.shield(found)).rows if isinstance(found, asyncio.Task) else found
 
     async def pictures(self, wanted: Iterable[tuple[str, int]], *, budget: int = html.INLINE_BUDGET) -> "html.Pictures":
         """Return the thumbnails of (dataset, image) pairs, by one query: `pictures.img(dataset, image, alt)`.
@@ -373,6 +378,15 @@ class Page:
             page=self, urls=self.datasette.urls, static=functools.partial(static_url, self.datasette), actor=self.request.actor, **values
         )
         return Response.html(body, status=status, headers={**PAGE_HEADERS, **(headers or {})})
+
+
+def _settle(kept: dict, key: tuple, task: asyncio.Task) -> None:
+    """Keep the rows in place of the task that read them, which refers to the version of the store; of a failure, nothing."""
+    if kept.get(key) is task:
+        if task.cancelled() or task.exception() is not None:
+            del kept[key]
+        else:
+            kept[key] = task.result().rows
 
 
 def page(address: str, *, needs_model: bool = True):
