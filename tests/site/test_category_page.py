@@ -84,3 +84,68 @@ def test_neurons_of_mistakes(web, truth):
         best = sorted(means, key=lambda neuron: (-means[neuron], neuron))[:5]
         assert [texts(row)[0] for row in rows[1:]] == list(map(str, best))
         assert [texts(row)[2] for row in rows[1:]] == [said(means[neuron]) for neuron in best]
+
+
+def test_activations_in_place_of_responses(web, truth):
+    """With `normalise=none` the table of neurons shows means of max(activation, 0), in the order of responses."""
+    largest = dict(truth.execute("select neuron, max from neuron_summary where layer = 'fc' and dataset = 'clean'").fetchall())
+    responses = mean_responses(truth, NIGHT, "p.label = 2")
+    rows, plain = (
+        Tables(web.get(f"{BASE}/category/2", layer="fc", lead=NIGHT, **more).text).of("by-neuron")[0]
+        for more in ({"normalise": "none"}, {})
+    )
+    assert [texts(row)[0] for row in rows[1:]] == [texts(row)[0] for row in plain[1:]] != []
+    for row in rows[1:]:
+        neuron = int(texts(row)[0])
+        assert texts(row)[2] == pieces.number(responses[neuron] * largest[neuron])
+
+
+SHOWN = ["category/2", "confusion/0/2", "dataset/clean/image/3", "layer/fc/neuron/0"]
+
+
+@pytest.mark.parametrize("address", SHOWN)
+def test_how_pages_show(web, address):
+    """The size of pictures and the number of digits are in the address: the page obeys, its form shows them, its links carry them on."""
+    chosen = {"size": "large", "digits": "5", "normalise": "none", "layer": "fc"}
+    answer = web.get(f"{BASE}/{address}", **chosen)
+    page = Tables(answer.text)
+    (body,) = [given for tag, given in page.tags if tag == "body"]
+    assert "size-large" in body["class"].split()
+    assert 'style="' not in answer.text and "<style" not in answer.text
+    for one in ("large", "5"):
+        assert f"<option selected>{one}</option>" in answer.text
+    assert '<option value="none" selected>' in answer.text
+    own = [href for href in page.hrefs if "/model/net/dataset/" in href and "/image/" in href]
+    for href in own:
+        carried = dict(urllib.parse.parse_qsl(href.partition("?")[2]))
+        assert {name: carried.get(name) for name in ("size", "digits", "normalise")} == {
+            "size": "large",
+            "digits": "5",
+            "normalise": "none",
+        }
+    plain = Tables(web.get(f"{BASE}/{address}", layer="fc").text)
+    assert not any(given.get("class", "").startswith("deephys size-") for tag, given in plain.tags if tag == "body")
+    assert not any("digits" in href for href in plain.hrefs)
+    for name, wrong in (("size", "huge"), ("digits", "0"), ("digits", "8"), ("normalise", "maximum")):
+        web.get(f"{BASE}/{address}", status=400, **{name: wrong})
+
+
+def test_digits(web, truth):
+    """Activations, shares and scores have as many significant digits, or decimal places, as the address says."""
+    (value,) = truth.execute("select max from neuron_summary where layer = 'conv/1' and neuron = 0 and dataset = 'clean'").fetchone()
+    for digits in (2, 6):
+        text = web.get(f"{BASE}/layer/conv~2F1/neuron/0", digits=digits).text
+        assert f"<dd>{value:#.{digits}g}</dd>" in text
+    for share, digits, wanted in (
+        (0.8786432, 4, "87.86 %"),
+        (0.8786432, 1, "88 %"),
+        (1.0, 3, "100 %"),
+        (0.0001234, 2, "0.012 %"),
+        (0, 5, "0 %"),
+    ):
+        token = pieces.chosen_digits.set(digits)
+        try:
+            shown = " ".join(pieces.percent(share).split())
+        finally:
+            pieces.chosen_digits.reset(token)
+        assert shown == wanted

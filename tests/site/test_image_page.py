@@ -1,11 +1,15 @@
 """The page of an image shows the numbers that SQL gives; originals are served as what they are."""
 
+import io
 import re
 
 import duckdb
+import numpy as np
 import pytest
+from PIL import Image
 from reading import BASE, ENCODED, NIGHT, Tables, said, texts
 
+import deephys_sql as dp
 from deephys_sql.site.pages import html as pieces
 
 
@@ -137,3 +141,69 @@ def test_what_is_no_picture_is_never_shown(make_site, store_path, tmp_path, cont
     assert answer.headers["x-content-type-options"] == "nosniff"
     page = other.get(f"{BASE}/dataset/clean/image/5").text
     assert "<svg xmlns='http" not in page and "alert(1)</script></svg>" not in page
+
+
+def test_save_as_png(web, make_site, truth, tmp_path):
+    """The page offers every picture as PNG: the pixels of the original where it was kept, else of the thumbnail; else there is none."""
+    page = Tables(web.get(f"{BASE}/dataset/clean/image/3").text)
+    (link,) = [given for tag, given in page.tags if tag == "a" and "download" in given]
+    assert link["download"] == "clean-3.png"
+    answer = web.get(link["href"])
+    assert answer.headers["content-type"] == "image/png" and answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["content-disposition"] == 'attachment; filename="image-3.png"'
+    (kept,) = truth.execute("select original from image where dataset = 'clean' and image = 3").fetchone()
+    with Image.open(io.BytesIO(answer.content)) as saved, Image.open(io.BytesIO(kept)) as wanted:
+        assert saved.format == "PNG" and saved.size == wanted.size
+        assert saved.convert("RGB").tobytes() == wanted.convert("RGB").tobytes()
+    web.get("/store/-/original/clean/3?format=bmp", status=400)
+    bomb = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(bomb, "PNG")
+    with dp.open(tmp_path / "odd.duckdb") as store:
+        for dataset, images in (("none", None), ("small", np.zeros((1, 8, 8, 3), np.uint8))):
+            store.add_recording(
+                model="net",
+                dataset=dataset,
+                activations={"fc": np.ones((1, 2))},
+                predictions=[0],
+                categories=["a"],
+                images=images,
+                progress=False,
+            )
+    with duckdb.connect(str(tmp_path / "odd.duckdb")) as connection:
+        thumbnails = dict(connection.execute("select dataset, thumbnail from image").fetchall())
+        connection.execute("update stored_image set original = ? where thumbnail is not null", [bomb.getvalue()])
+    odd = make_site(tmp_path / "odd.duckdb")
+    with (
+        Image.open(io.BytesIO(odd.get("/odd/-/original/small/0?format=png").content)) as saved,
+        Image.open(io.BytesIO(thumbnails["small"])) as wanted,
+    ):
+        assert saved.size == wanted.size == (8, 8), "what would take too much memory is not opened"
+    odd.get("/odd/-/original/none/0?format=png", status=404)
+    assert "save as PNG" not in odd.get("/odd/-/model/net/dataset/none/image/0").text
+
+
+def test_images_a_neuron(web, truth):
+    """`pictures` chooses how many top images stand beside each neuron; links and the form carry it on."""
+    address = f"{BASE}/dataset/clean/image/3?layer=fc"
+    for count in (4, 18):
+        page = Tables(web.get(address, pictures=count).text)
+        (rows,) = page.of("by-neuron")
+        for row in rows[1:]:
+            wanted = truth.execute(
+                "select count(*) from top_image where layer = 'fc' and dataset = 'clean' and neuron = ? and rank <= ?",
+                [int(texts(row)[0]), count],
+            ).fetchone()[0]
+            assert len(row[2]["hrefs"]) == wanted and all(f"pictures={count}" in href for href in row[2]["hrefs"])
+        assert f"<option selected>{count}</option>" in web.get(address, pictures=count).text
+    web.get(address, status=400, pictures=19)
+
+
+def test_activations_in_place_of_responses(web, truth):
+    """With `normalise=none` an image's neurons are shown with its activations, in the same order."""
+    rows, plain = (
+        Tables(web.get(f"{BASE}/dataset/clean/image/3", layer="fc", **more).text).of("by-neuron")[0] for more in ({"normalise": "none"}, {})
+    )
+    values = dict(truth.execute("select neuron, value from activation where layer = 'fc' and dataset = 'clean' and image = 3").fetchall())
+    assert [texts(row)[0] for row in rows[1:]] == [texts(row)[0] for row in plain[1:]]
+    assert [texts(row)[1] for row in rows[1:]] == [pieces.number(values[int(texts(row)[0])]) for row in rows[1:]]
+    assert all("normalise=none" in row[0]["hrefs"][0] for row in rows[1:])

@@ -11,7 +11,7 @@ from datasette.utils.asgi import Forbidden, Response
 from deephys_sql import annotations, assets
 from deephys_sql.errors import AnnotationError, DeephysError, InvalidInputError
 from deephys_sql.site import permissions
-from deephys_sql.site.pages.context import PageError, page
+from deephys_sql.site.pages.context import NO_CHOICES, PageError, page
 
 MOST_BYTES = 200_000  # of what a form sends
 
@@ -48,7 +48,7 @@ async def said_of(page, subject: str, *, label: int | None = None, predicted: in
         fields = {name: value for name, value in given.items() if value is not None and name != "image_set"}
         token = page.request.scope["csrftoken"]() if "csrftoken" in page.request.scope else ""
     history = page.table_url("annotation_history", subject=subject, **names, **({"model": page.model} if subject == "neuron" else {}))
-    return Said(rows, own, fields, token, page.address("annotate", **dict.fromkeys(("reference", "dataset", "layer", "k"))), history)
+    return Said(rows, own, fields, token, page.address("annotate", **NO_CHOICES), history)
 
 
 def set_name(page, label: int, predicted: int) -> str:

@@ -50,6 +50,7 @@ async def category(page):
     )
     beside = list(dict.fromkeys([page.reference, at]))
     neurons = sets.neurons_of(ranked).union(*map(sets.neurons_of, found.values()))
+    await sets.measure(page, neurons)
     tops = await sets.top_images(page, neurons, list(dict.fromkeys([*columns, at])))
     mistakes = [_mistakes(one, shown, found[one.direction], at, beside, tops) for one, shown in zip(asked, images)]
     table = sets.table(ranked, columns, lead, tops)

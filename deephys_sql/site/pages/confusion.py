@@ -153,6 +153,7 @@ async def confusion(page):
             name = "top_neurons_of_confusion"
             found = await page.query(name, as_name=f"{name} {direction}", lead=leads[direction], **asked)
             ranked = [*ranked, *(row for row in found if row["direction"] == direction)]
+    await sets.measure(page, sets.neurons_of(ranked))
     tops = await sets.top_images(page, sets.neurons_of(ranked), columns)
     labelled = {(row["dataset"], row["category"]): row["images"] for row in accuracy}
     directions = []

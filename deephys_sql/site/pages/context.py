@@ -44,6 +44,11 @@ ROUTES: list[tuple[str, Any]] = []  # filled by @page as the modules of this pac
 
 K_CHOICES = (10, 20, 50, 100)
 KEPT_LIMIT_MS = 300_000  # for what is computed once, such as scores against another reference than the default
+SIZES = ("small", "medium", "large")  # of pictures
+NORMALISE = ("reference", "none")  # what responses are divided by: the neuron's largest in the reference, or nothing
+# What links carry on from page to page, unless it is the default; and an address without any of it.
+CHOICES = ("reference", "dataset", "layer", "k", "size", "digits", "normalise", "pictures")
+NO_CHOICES: dict[str, None] = dict.fromkeys(CHOICES)
 DATASETS_SHOWN = 4  # beside the reference, unless the address names them
 
 
@@ -76,7 +81,8 @@ class Page:
     """One request for a page of a store.
 
     What the address says, checked and ready: `model`, `reference`, `datasets` (the chosen ones, never the reference),
-    `dataset` (the first of them), `layer`, `neurons` (of the layer), `k`, `categories` (names by id).
+    `dataset` (the first of them), `layer`, `neurons` (of the layer), `k`, `categories` (names by id); and how it is shown:
+    `size` of pictures, `digits` (None: as many as each number needs), `normalise`, `pictures_each` (of a neuron in a table).
     """
 
     def __init__(
@@ -90,6 +96,11 @@ class Page:
         self.base = datasette.urls.path(f"/{tilde_encode(database.route or database.name)}/-")
         self.base = str(self.base)
         self.k = self.number_of("k", 20, 1, 100)
+        self.size = self.choice_of("size", SIZES, "medium")
+        self.digits = self.number_of("digits", None, 1, 7)
+        self.normalise = self.choice_of("normalise", NORMALISE, "reference")
+        self.pictures_each = self.number_of("pictures", None, 1, 18)
+        self.largest: dict[int, float | None] = {}  # activations in the reference, by neuron; filled when nothing is normalised
         self.model = self.parts.get("model") or self.args.get("model") or next(iter(names.models), None)
         if self.model is not None or needs_model:
             self._read_model()
@@ -223,6 +234,12 @@ class Page:
             chosen["layer"] = [self.layer]
         if self.k != 20:
             chosen["k"] = [str(self.k)]
+        for name, value, default in (("size", self.size, "medium"), ("normalise", self.normalise, "reference")):
+            if value != default:
+                chosen[name] = [value]
+        for name, value in (("digits", self.digits), ("pictures", self.pictures_each)):
+            if value is not None:
+                chosen[name] = [str(value)]
         return chosen
 
     def _query(self, changes: Mapping[str, Any]) -> str:
@@ -254,7 +271,9 @@ class Page:
 
     def part_url(self, neuron: int, part: str, **changes) -> str:
         """Return the address of a part of a neuron page."""
-        return self.address("model", self.model, "layer", self.layer, "neuron", neuron, part, **{"layer": None, "k": None, **changes})
+        return self.address(
+            "model", self.model, "layer", self.layer, "neuron", neuron, part, **{"layer": None, "k": None, "size": None, **changes}
+        )
 
     def image_url(self, dataset: str, image: int, **changes) -> str:
         return self.address("model", self.model, "dataset", dataset, "image", image, **changes)
@@ -354,6 +373,13 @@ class Page:
             rows = await self.rows(assets.sql("site/pictures.sql"), {"datasets": list(datasets), "images": list(images)})
         return html.Pictures(self, rows, pairs, budget)
 
+    def said_response(self, response: float | None, neuron: int) -> str:
+        """Return a response as text: in per cent of the neuron's largest in the reference, or as an activation (`normalise=none`)."""
+        if self.normalise == "reference":
+            return html.percent(response)
+        largest = self.largest.get(neuron)
+        return html.number(None if response is None or largest is None else response * max(largest, 0))
+
     def would_run(self, name: str, **values: Any) -> Ran:
         """Return a query as it would be run, for the SQL of what another request draws."""
         known = query.available()[name]
@@ -401,7 +427,11 @@ def page(address: str, *, needs_model: bool = True):
                 await visitor.require("view-table", permissions.NAMES & database.version().tables.keys())
                 names = await contents.names_of(database)
                 shown = Page(datasette, request, database, names, visitor, needs_model=needs_model)
-                return await function(shown)
+                token = html.chosen_digits.set(shown.digits)
+                try:
+                    return await function(shown)
+                finally:
+                    html.chosen_digits.reset(token)
             except PageError as error:
                 return await error_page(datasette, request, error)
             except QueryInterrupted:

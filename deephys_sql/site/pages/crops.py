@@ -1,8 +1,9 @@
-"""Parts of pictures: what a place of a feature map sees."""
+"""Pictures made on request: as PNG, and parts of them, what a place of a feature map sees."""
 
 import io
 import math
 import re
+from collections.abc import Iterator
 
 from PIL import Image, ImageOps
 
@@ -32,25 +33,38 @@ def crop(original: bytes | None, thumbnail: bytes | None, box: tuple[float, floa
 
     Pixels of which a part lies in the box are in it.
     """
-    for data in (original, thumbnail):
-        if html.media_type(data) is None:
-            continue
-        try:
-            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-                if picture.width * picture.height > PIXELS:
-                    continue
-                picture = ImageOps.exif_transpose(picture).convert(
-                    "RGBA" if "A" in picture.getbands() or "transparency" in picture.info else "RGB"
-                )
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            continue
+    for picture in _opened(original, thumbnail):
         width, height = picture.size
         corners = (box[0] * width, box[1] * height, box[2] * width, box[3] * height)
         first = [math.floor(corner + 1e-4) for corner in corners[:2]]  # shares have six decimal places
         end = [math.ceil(corner - 1e-4) for corner in corners[2:]]
         part = picture.crop((*first, max(end[0], first[0] + 1), max(end[1], first[1] + 1)))
         part.thumbnail((SIDE, SIDE))
-        found = io.BytesIO()
-        part.save(found, "PNG")
-        return found.getvalue()
+        return _png(part)
     return None
+
+
+def as_png(original: bytes | None, thumbnail: bytes | None) -> bytes | None:
+    """Return the first picture of the two that can be opened as PNG, upright; None when neither can."""
+    return next(map(_png, _opened(original, thumbnail)), None)
+
+
+def _opened(*encoded: bytes | None) -> Iterator[Image.Image]:
+    """Give those pictures that are of our formats, whole, and not too large."""
+    for data in encoded:
+        if html.media_type(data) is None:
+            continue
+        try:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+                if picture.width * picture.height > PIXELS:
+                    continue
+                has_alpha = "A" in picture.getbands() or "transparency" in picture.info
+                yield ImageOps.exif_transpose(picture).convert("RGBA" if has_alpha else "RGB")
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            continue
+
+
+def _png(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()

@@ -4,7 +4,9 @@
 import base64
 import functools
 import hashlib
+import math
 from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,10 @@ def media_type(value: bytes | None) -> str | None:
     if value[:4] == b"RIFF" and value[8:12] == b"WEBP":
         return "image/webp"
     return next((kind for start, kind in MEDIA_TYPES if value.startswith(start)), None)
+
+
+# The number of significant digits that the visitor chose for this page; None for as many as each number needs.
+chosen_digits: ContextVar[int | None] = ContextVar("chosen_digits", default=None)
 
 
 class Pictures:
@@ -256,7 +262,7 @@ def number(value: Any, digits: int = 3) -> str:
     """
     if value is None:
         return "–"
-    value = float(value)
+    value, digits = float(value), chosen_digits.get() or digits
     if value == 0:
         return "0"
     if abs(value) >= 10 ** (digits - 1):
@@ -276,7 +282,7 @@ def fixed(value: Any, places: int = 2) -> str:
     """
     if value is None:
         return "–"
-    text = f"{value:.{places}f}"
+    text = f"{value:.{chosen_digits.get() or places}f}"
     if float(text) == 0:
         text = text.lstrip("-")
     return text.replace("-", "−")
@@ -290,7 +296,9 @@ def percent(value: Any, places: int | None = None) -> str:
     """
     if value is None:
         return "–"
-    size = abs(value)
+    size, digits = abs(value), chosen_digits.get()
+    if places is None and digits and size:
+        places = min(max(0, digits - 1 - math.floor(math.log10(size * 100))), 12)
     if places is None:
         if 0 < value < 0.0005:
             return "<\N{NO-BREAK SPACE}0.1\N{NO-BREAK SPACE}%"
@@ -308,6 +316,8 @@ def chance(probability: float | None) -> str:
     >>> [chance(one).replace("\N{NO-BREAK SPACE}", " ") for one in (0.8786, 1e-9, 0.99999, 1.0)]
     ['88 %', '< 0.1 %', '> 99.9 %', '100 %']
     """
+    if chosen_digits.get():
+        return percent(probability)
     if probability is not None and 0 < probability < 0.0005:
         return "<\N{NO-BREAK SPACE}0.1\N{NO-BREAK SPACE}%"
     if probability is not None and 0.9995 <= probability < 1:

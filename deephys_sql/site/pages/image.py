@@ -7,9 +7,9 @@ from datasette.utils import tilde_decode
 from datasette.utils.asgi import Response
 
 from deephys_sql import assets
-from deephys_sql.site.pages import html, sets
+from deephys_sql.site.pages import crops, html, sets
 from deephys_sql.site.pages.annotate import said_of
-from deephys_sql.site.pages.context import PageError, page
+from deephys_sql.site.pages.context import NO_CHOICES, PageError, page
 
 NEURONS = 10
 
@@ -35,6 +35,7 @@ async def image(page):
     record = records[0]
     tops = await sets.top_images(page, sets.neurons_of(neurons), columns)
     elsewhere = [name for name in sets.shown(page, *others) if name in others]
+    await sets.measure(page, sets.neurons_of(neurons))
     pictures = await page.pictures([(dataset, number), *((name, number) for name in elsewhere), *sets.wanted(tops)])
     return await page.render(
         "image.html",
@@ -54,6 +55,7 @@ async def image(page):
         said=said,
         metadata=fields(record["metadata"]),
         original=original_url(page, dataset, number) if record["original_type"] is not None else None,
+        png=original_url(page, dataset, number, "png") if record["width"] else None,
         shown_original=record["original_type"] in SHOWN,
         last=page.recordings[dataset].images - 1,
     )
@@ -80,22 +82,34 @@ def mark(page) -> str:
     return "-".join(format(part, "x") for part in page.database.version().stamp)
 
 
-def original_url(page, dataset: str, number: int) -> str:
-    """Return the address of the original picture, which changes when the store does."""
-    return page.address("original", dataset, number, version=mark(page), **dict.fromkeys(("reference", "dataset", "layer", "k")))
+def original_url(page, dataset: str, number: int, form: str | None = None) -> str:
+    """Return the address of the original picture, which changes when the store does; or of the picture as `png`."""
+    return page.address("original", dataset, number, version=mark(page), **NO_CHOICES | {"format": form})
 
 
 @page(r"/original/(?P<of>[^/]+)/(?P<image>[^/]+)", needs_model=False)
 async def original(page):
-    """The original picture as it was kept; shown only when its bytes are a picture, else offered for download."""
+    """The original picture as it was kept; shown only when its bytes are a picture, else offered for download. With ?format=png,
+    the original or else the thumbnail as PNG, to be saved.
+    """
     dataset, number = tilde_decode(page.request.url_vars["of"]), page.number("image")
-    etag = f'"{mark(page)}-{number}"'
+    is_png = page.choice_of("format", ["kept", "png"], "kept") == "png"
+    etag = f'"{mark(page)}-{number}{"-png" if is_png else ""}"'
     headers = {
         "etag": etag,
         "x-content-type-options": "nosniff",
         "content-security-policy": "default-src 'none'; sandbox",
         "cache-control": "private, max-age=31536000, immutable" if page.args.get("version") == mark(page) else "private, no-cache",
     }
+    if is_png:
+        rows = await page.rows(assets.sql("site/picture_to_crop.sql"), {"dataset": dataset, "image": number})
+        png = await asyncio.to_thread(crops.as_png, rows[0]["original"], rows[0]["thumbnail"]) if rows else None
+        if png is None:
+            raise PageError(404, f"There is no picture of image {number} of “{dataset}”.", "It was recorded without one, or is not there.")
+        headers["content-disposition"] = f'attachment; filename="image-{number}.png"'
+        response = Response(png, headers=headers)
+        response.content_type = "image/png"
+        return response
     rows = await page.rows(
         "select original, original_type from image where dataset = $dataset and image = $image", {"dataset": dataset, "image": number}
     )

@@ -38,6 +38,7 @@ async def neuron(page: Page):
         said_of(page, "neuron", layer=page.layer, neuron=number),
     )
     here = {row["dataset"]: row for row in overview}
+    page.largest = {number: here[page.reference]["max"]} if page.reference in here else {}
     if page.against is None:
         scores = here
     recorded = [name for name in [page.reference, *page.datasets] if name in here]

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from deephys_sql import assets
+
 OWN = "own"  # of `lead`: each dataset gives its own neurons
 PICTURES_A_NEURON = 6
 FEWER_PICTURES = 5  # beside more than three datasets, so that they fit on a screen
@@ -62,13 +64,20 @@ async def top_images(
     page, neurons: Iterable[int], datasets: Sequence[str], k: int | None = None, *, keep: bool = False
 ) -> dict[tuple[str, int], list]:
     """Return the first few top images of each neuron in each dataset."""
-    k = k or (PICTURES_A_NEURON if len(datasets) <= 3 else FEWER_PICTURES)
+    k = k or page.pictures_each or (PICTURES_A_NEURON if len(datasets) <= 3 else FEWER_PICTURES)
     found: dict[tuple[str, int], list] = {}
     neurons = sorted(set(neurons))
     if neurons:
         for row in await page.query("top_images_of_neurons", neurons=as_json(neurons), datasets=as_json(datasets), k=k, keep=keep):
             found.setdefault((row["dataset"], row["neuron"]), []).append(row)
     return found
+
+
+async def measure(page, neurons: Iterable[int]) -> None:
+    """Have each neuron's largest activation in the reference at hand, when the page shows activations in place of responses."""
+    if page.normalise == "none" and page.layer is not None:
+        values = {"model": page.model, "layer": page.layer, "reference": page.reference, "neurons": sorted(set(neurons))}
+        page.largest = {row["neuron"]: row["max"] for row in await page.rows(assets.sql("site/largest_activations.sql"), values)}
 
 
 async def images_of_confusions(page, confusions: Iterable, dataset: str, k: int, *, keep: bool = False) -> dict[tuple[int, int], list]:
