@@ -5,6 +5,7 @@
 -- parameter neuron: integer, from 0, example 7 - Number of the neuron, from 0.
 -- parameter datasets: varchar, default null, example ["Permuted", "Arbitrary"] - Names of datasets, a JSON list; without it all.
 -- parameter reference: varchar, default null, example Drifted - Name of the dataset that responses are measured against; without it the model's default reference.
+-- parameter most: integer, from 1, default null, example 12 - Only the categories that are among this many with the largest mean response in one of the datasets; without it all.
 -- column dataset: name of the dataset
 -- column category: category id
 -- column category_name: name of the category
@@ -20,7 +21,8 @@ response as materialized (
         q.category_list_id,
         s.category,
         s.images,
-        s.response_sum
+        s.response_sum,
+        row_number() over (partition by s.recording_id order by s.response_sum / s.images desc, s.category) as rank
     from stored_category_response as s
     join recorded as q using (recording_id, layer_id)
     where s.neuron = $neuron
@@ -42,4 +44,6 @@ from response as s
 join stored_category as c
     on c.category_list_id = s.category_list_id
     and c.category = s.category
+where $most is null
+    or s.category in (select r.category from response as r where r.rank <= $most)
 order by s.dataset, s.category

@@ -109,21 +109,29 @@ piece as materialized (
         and a.recording_id in (select recording_id from mistake)
         and a.layer_id in (select layer_id from mistake)
 ),
-/* Activations are added as whole numbers, in units of 2**-90 or so of the largest: their sum is exact, as in top_neurons_of. */
-total as (
+positive as (
     select
         w.is_a_as_b,
         w.recording_id,
-        a.piece * 16 + e.element as neuron,
-        any_value(w.scale) as scale,
-        sum(cast(a.values[e.element + 1] * w.scale as hugeint)) as total
+        w.scale,
+        a.piece * 16 + unnest(range(16)) as neuron,
+        unnest(a.values) as value
     from mistake as w
     join piece as a
         on a.recording_id = w.recording_id
         and a.image = w.image
-    cross join (select cast(range as integer) as element from range(16)) as e
-    where a.values[e.element + 1] > 0
-    group by 1, 2, 3
+),
+/* Activations are added as whole numbers, in units of 2**-90 or so of the largest: their sum is exact, as in top_neurons_of. */
+total as (
+    select
+        p.is_a_as_b,
+        p.recording_id,
+        p.neuron,
+        any_value(p.scale) as scale,
+        sum(cast(p.value * p.scale as hugeint)) as total
+    from positive as p
+    where p.value > 0
+    group by p.is_a_as_b, p.recording_id, p.neuron
 ),
 response as materialized (
     select

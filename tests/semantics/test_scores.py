@@ -129,6 +129,20 @@ def test_category_responses_of_a_neuron(recorded, study, against):
             assert close(mean, means[dataset][category][0][neuron])
 
 
+def test_strongest_category_responses_of_a_neuron(recorded):
+    """With `most`, the rows in all datasets of the categories that lead in one of them, ties to the lower id."""
+    for neuron in range(20):
+        names = {"model": "net", "layer": "fc", "neuron": neuron, "datasets": '["clean", "shifted"]'}
+        rows = recorded.query("category_responses", **names).fetchall()
+        if any(row[4] is None for row in rows):  # silent in the reference
+            continue
+        leading = set()
+        for dataset in ("clean", "shifted"):
+            leading |= {row[1] for row in sorted((row for row in rows if row[0] == dataset), key=lambda row: (-row[4], row[1]))[:2]}
+        assert recorded.query("category_responses", **names, most=2).fetchall() == [row for row in rows if row[1] in leading]
+        assert len(leading) < len({row[1] for row in rows})
+
+
 def test_scores(recorded, study):
     """Ratio, loss, novelty and spurious of every neuron against the default reference, kept and by macro."""
     clean = study.parts["clean"]

@@ -151,8 +151,8 @@ async def confusion(page):
         if wrong and "lead" not in page.args and not any(row["direction"] == direction for row in ranked):
             leads[direction] = max(wrong)[1]  # the dataset that leads otherwise has no such image
             name = "top_neurons_of_confusion"
-            found = await page.query(name, as_name=f"{name} {direction}", lead=leads[direction], **asked)
-            ranked = [*ranked, *(row for row in found if row["direction"] == direction)]
+            found = await page.query(name, as_name=f"{name} {direction}", lead=leads[direction], direction=direction, **asked)
+            ranked = [*ranked, *found]
     await sets.measure(page, sets.neurons_of(ranked))
     tops = await sets.top_images(page, sets.neurons_of(ranked), columns)
     labelled = {(row["dataset"], row["category"]): row["images"] for row in accuracy}

@@ -27,11 +27,12 @@ ADDRESS = r"/model/(?P<model>[^/]+)/layer/(?P<layer>[^/]+)/neuron/(?P<neuron>[^/
 @page(ADDRESS)
 async def neuron(page: Page):
     number = page.number("neuron", page.neurons)
+    every = page.args.get("categories") == "all"
     facts, overview, images, responses, beside, scores, mistakes, said = await asyncio.gather(
         page.layer_facts(),
         page.query("neuron_overview", neuron=number),
         page.query("top_images_of_neurons", neurons=sets.as_json([number])),
-        page.query("category_responses", neuron=number),
+        page.query("category_responses", neuron=number, datasets=sets.as_json(sets.shown(page)), most=None if every else CATEGORIES + 1),
         _beside(page, number),
         _scores(page, number),
         _mistakes(page),
@@ -52,13 +53,12 @@ async def neuron(page: Page):
         _examples(page, number) if page.args.get("examples") else _nothing(),
     )
     order = sorted(by_category, key=lambda one: (-max(row["response"] or 0 for row in by_category[one].values()), one))
-    every = page.args.get("categories") == "all"
     return await page.render(
         "neuron.html",
         number=number, facts=facts,
         here=here, scores=scores, recorded=recorded, missing=[name for name in page.datasets if name not in here],
         top=top, pictures=pictures, by_category=by_category, order=order if every else order[:CATEGORIES],
-        categories_left=0 if every else max(0, len(order) - CATEGORIES),
+        has_more_categories=not every and len(order) > CATEGORIES,
         most=max((row["response"] or 0 for one in by_category.values() for row in one.values()), default=0),
         strongest={name: _strongest(by_category, name) for name in recorded}, mistakes=mistakes,
         previous=beside[0], next=beside[1], rank=beside[2],
