@@ -1,11 +1,13 @@
 """The files of `queries/` as Datasette's canned queries: their SQL and the types of their values."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from deephys_sql import query
 
 
+@cache
 def canned_queries() -> dict[str, dict]:
     """Return the named queries as Datasette wants its canned queries.
 

@@ -4,7 +4,7 @@ import asyncio
 
 from datasette.utils.asgi import Response
 
-from deephys_sql.site import charts
+from deephys_sql.site import charts, contents
 from deephys_sql.site.pages import sets
 from deephys_sql.site.pages.annotate import said_of
 from deephys_sql.site.pages.context import Page, page
@@ -131,10 +131,13 @@ async def _scores(page: Page, number: int) -> dict[str, object]:
 
 async def _mistakes(page: Page) -> dict[str, dict[tuple[int, int], object]]:
     """Return for each dataset how often a label got a prediction."""
-    found = {}
+    kept, found = contents.kept(page.database), {}
     for dataset in page.datasets:
         rows = await page.query("confusion_matrix", dataset=dataset, mistakes_only=1, keep=True, as_name=f"confusion_matrix {dataset}")
-        found[dataset] = {(row["label"], row["predicted"]): row for row in rows}
+        key = ("mistakes", page.model, dataset)
+        if key not in kept:
+            kept[key] = {(row["label"], row["predicted"]): row for row in rows}
+        found[dataset] = kept[key]
     return found
 
 
