@@ -18,29 +18,32 @@ def rows(path: Path) -> dict[str, list[tuple]]:
         return {table: connection.execute(f"from {table}").fetchall() for table in TABLES}
 
 
-def undo_places_and_directions(connection: duckdb.DuckDBPyConnection) -> None:
+def undo_since_places_and_directions(connection: duckdb.DuckDBPyConnection) -> None:
     """Leave a store as migration 5 finds it."""
-    for table in ("stored_feature_map", "stored_directions", "stored_direction"):
+    for table in ("stored_reference_maximum", "stored_feature_map", "stored_directions", "stored_direction"):
         connection.execute(f"drop table {table}")
     for column in ("place_row", "place_column"):
         connection.execute(f"alter table stored_top_image drop column {column}")
-    connection.execute("delete from stored_migration where version = 5")
+    connection.execute("delete from stored_migration where version >= 5")
 
 
 def test_places_and_directions(tmp_path: Path) -> None:
-    """Migration 5 leaves what was recorded as it was, without places; layers of directions can be made of it."""
+    """Migrations 5 and 6 leave what was recorded as it was, without places; layers of directions can be made of it."""
     path = tmp_path / "study.duckdb"
+    maxima = "select * from stored_reference_maximum order by all"
     with dp.open(path) as store:
         make.random_study().record(store)
         wanted = store.sql("select * from top_image order by all").fetchall()
         layers = store.sql("select * from layer order by all").fetchall()
+        reference_maxima = store.sql(maxima).fetchall()
     with duckdb.connect(str(path)) as connection:
-        undo_places_and_directions(connection)
+        undo_since_places_and_directions(connection)
     assert dp.migrate(path) is not None
     with dp.open(path) as store:
         assert store.check() == []
         assert store.sql("select * from top_image order by all").fetchall() == wanted
         assert store.sql("select * from layer order by all").fetchall() == layers
+        assert store.sql(maxima).fetchall() == reference_maxima != []
         assert {row[-6:] for row in wanted} == {(None,) * 6}
         store.add_directions("fc", "first", np.eye(1, 20), model="net", progress=False)
         values = "select list(value order by dataset, image) from activation where layer = $layer and neuron = 0"
@@ -74,7 +77,7 @@ def test_strongest_category(tmp_path: Path) -> None:
         connection.execute("insert into stored_category_response from kept order by recording_id, layer_id, neuron, category")
         connection.execute("drop table stored_strongest_category")
         connection.execute("delete from stored_migration where version = 4")
-        undo_places_and_directions(connection)
+        undo_since_places_and_directions(connection)
     assert dp.migrate(path) is not None
     assert rows(path) == wanted
     assert len(wanted["stored_strongest_category"]) == 2 * (8 + 20 + 6) + 2 * 20
