@@ -185,7 +185,7 @@ class NewVersion:
             try:
                 os.link(self._path, backup)
             except OSError:  # no hard links there
-                os.replace(self._path, backup)
+                shutil.copy2(self._path, backup)
         os.replace(self._copy, self._path)
         _sync(self._path.parent)
 
@@ -233,7 +233,7 @@ def recover(path: Path) -> None:
 
 
 def _copy(source: BinaryIO, target: Path) -> None:
-    with target.open("wb") as new:
+    with open(target, "xb", opener=_private) as new:
         if _share_blocks(source, new):
             return
         size, free = os.fstat(source.fileno()).st_size, shutil.disk_usage(target.parent).free
@@ -247,6 +247,11 @@ def _copy(source: BinaryIO, target: Path) -> None:
             while piece := source.read(PIECE):
                 new.write(piece)
                 bar.update(len(piece))
+
+
+def _private(path: str, flags: int) -> int:
+    """Open a file that nobody else may read before it has the permissions of the store."""
+    return os.open(path, flags, 0o600)
 
 
 def _share_blocks(source: BinaryIO, new: BinaryIO) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import deephys_sql as dp
+from deephys_sql import publishing
 from deephys_sql.errors import (
     ReadOnlyError,
     RecordingExistsError,
@@ -353,6 +354,16 @@ def test_links_and_permissions_are_kept(path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o640 and (path.stat().st_uid, path.stat().st_gid) == owner
     assert datasets(path) == datasets(link) == ["day", "night"]
     assert names(path) == ["elsewhere", "study.duckdb"] and names(link) == ["link.duckdb"]
+
+
+def test_nobody_else_reads_the_copy_of_a_private_store(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a store that only its owner may read is copied, the copy is his alone too."""
+    path.chmod(0o600)
+    modes = []
+    monkeypatch.setattr(publishing, "_share_blocks", lambda source, new: modes.append(stat.S_IMODE(os.fstat(new.fileno()).st_mode)))
+    with dp.open(path) as store:
+        record(store, "night")
+    assert modes == [0o600] and stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_a_new_store_behind_a_link(tmp_path: Path) -> None:
