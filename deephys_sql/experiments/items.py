@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -78,8 +79,8 @@ def text(value: Any) -> str | None:
     if value is None or value == "":
         return None
     if isinstance(value, list | tuple | Mapping):
-        return json.dumps(value, default=str, ensure_ascii=False)
-    return (value.isoformat() if hasattr(value, "isoformat") else str(value)).replace("\0", "\N{REPLACEMENT CHARACTER}")
+        return _storable(json.dumps(value, default=str, ensure_ascii=False))
+    return _storable(value.isoformat() if hasattr(value, "isoformat") else str(value))
 
 
 def number(value: Any, where: str) -> float | None:
@@ -153,10 +154,15 @@ def flat(values: Mapping[str, Any], where: str) -> Iterator[tuple[str, Any]]:
 
 def require_name(name: str, where: str) -> str:
     """Return a name that a run, parameter, metric or tag can have; raise `InvalidInputError` otherwise."""
-    name = name.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    name = _storable(name)
     if not name.strip() or len(name) > LONGEST_NAME:
         raise InvalidInputError(f"{where}: {name!r:.60} can't be a name. Names have 1 to {LONGEST_NAME} characters.")
     return name
+
+
+def _storable(given: str) -> str:
+    """Return a text without what no column can hold: NUL, and halves of surrogate pairs, which JSON can spell."""
+    return re.sub("[\0\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", given)
 
 
 def _as_float(value: Any) -> float | None:
