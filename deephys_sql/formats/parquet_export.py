@@ -119,13 +119,11 @@ class _Export:
                 names = {key: row[key] for key in ("model", "layer", "dataset")}
                 self._write_activations(row, names, bar)
                 self._write_with(tables, ["recording_id", "layer_id"], row, names)
-                scores = (
-                    "select * exclude (model, layer, dataset) from neuron_score where model = ? and layer = ? and dataset = ? order by all"
-                )
-                self._write_query("neuron_score", names, scores, list(names.values()))
+                self._write_query("neuron_score", names, assets.sql("formats/select_scores.sql"), names)
         for table, columns in tables.items():
             if not any(column.endswith("_id") for column in columns):
-                self._write_query(table, {}, f"select * from stored_{table} order by rowid")
+                order = "written_at, annotation" if table == "annotation" else "rowid"  # what stands in for annotations is a view
+                self._write_query(table, {}, f"select * from stored_{table} order by {order}")
 
     def _write_with(self, tables: dict[str, list[str]], ids: list[str], row: dict[str, Any], names: dict[str, str]) -> None:
         """Write the rows of every table that has exactly these ids."""

@@ -125,6 +125,20 @@ def test_every_table_travels(source, exported):
     assert {t.removeprefix("stored_") for t in filled} - elsewhere == {path.name for path in exported.iterdir() if path.is_dir()}
 
 
+def test_annotations_travel(study, tmp_path):
+    """What people said is exported with the store, whether it is embedded or written beside it."""
+    with dp.open(tmp_path / "study.duckdb") as store:
+        study.record(store)
+        store.annotate(model="net", layer="fc", neuron=1, judgement="spurious", note="grass", author="ada")
+        store.embed_annotations()
+        store.annotate(dataset="clean", image_set="first", images=[0, 1], tags=["blurry"], author="bob")
+        said = store.annotations().fetchall()
+        dp.export_parquet(store, tmp_path / "tree", progress=False)
+    dp.import_parquet(tmp_path / "copy.duckdb", tmp_path / "tree", progress=False)
+    with dp.open(tmp_path / "copy.duckdb", read_only=True) as copy:
+        assert copy.annotations().fetchall() == said and len(said) == 2
+
+
 def test_into_a_store_that_holds_other_things(source, exported, tmp_path, study):
     """Models and datasets that are there keep their ids and rows; the others come beside them."""
     with dp.open(tmp_path / "study.duckdb") as store:
