@@ -38,7 +38,7 @@ def crop(original: bytes | None, thumbnail: bytes | None, box: tuple[float, floa
         corners = (box[0] * width, box[1] * height, box[2] * width, box[3] * height)
         first = [math.floor(corner + 1e-4) for corner in corners[:2]]  # shares have six decimal places
         end = [math.ceil(corner - 1e-4) for corner in corners[2:]]
-        part = picture.crop((*first, max(end[0], first[0] + 1), max(end[1], first[1] + 1)))
+        part = _plain(picture.crop((*first, max(end[0], first[0] + 1), max(end[1], first[1] + 1))))
         part.thumbnail((SIDE, SIDE))
         return _png(part)
     return None
@@ -46,7 +46,7 @@ def crop(original: bytes | None, thumbnail: bytes | None, box: tuple[float, floa
 
 def as_png(original: bytes | None, thumbnail: bytes | None) -> bytes | None:
     """Return the first picture of the two that can be opened as PNG, upright; None when neither can."""
-    return next(map(_png, _opened(original, thumbnail)), None)
+    return next((_png(_plain(picture)) for picture in _opened(original, thumbnail)), None)
 
 
 def _opened(*encoded: bytes | None) -> Iterator[Image.Image]:
@@ -58,10 +58,15 @@ def _opened(*encoded: bytes | None) -> Iterator[Image.Image]:
             with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
                 if picture.width * picture.height > PIXELS:
                     continue
-                has_alpha = "A" in picture.getbands() or "transparency" in picture.info
-                yield ImageOps.exif_transpose(picture).convert("RGBA" if has_alpha else "RGB")
+                ImageOps.exif_transpose(picture, in_place=True)
+                picture.load()
+                yield picture
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             continue
+
+
+def _plain(picture: Image.Image) -> Image.Image:
+    return picture.convert("RGBA" if "A" in picture.getbands() or "transparency" in picture.info else "RGB")
 
 
 def _png(picture: Image.Image) -> bytes:

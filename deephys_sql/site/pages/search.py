@@ -60,22 +60,21 @@ def _names(page, text: str) -> list[Found]:
     """Return what has the text in its name; exact names first."""
 
     def matching(names):
-        return sorted((name for name in names if low in name.lower()), key=lambda name: (name.lower() != low, names.index(name)))[:MOST]
+        return sorted((name for name in names if low in name.lower()), key=lambda name: name.lower() != low)[:MOST]
 
     low = text.lower()
-    found = [Found("model", page.model_url(name), name) for name in matching(list(page.names.models))]
+    found = [Found("model", page.model_url(name), name) for name in matching(page.names.models)]
     found += [
         Found("layer", page.layer_url(name), name, f"{page.names.layers[page.model][name]:,} neurons")
-        for name in matching(list(page.names.layers[page.model]))
+        for name in matching(page.names.layers[page.model])
     ]
     found += [
-        Found("dataset", page.matrix_url(name), name, f"{page.recordings[name].images:,} images")
-        for name in matching(list(page.recordings))
+        Found("dataset", page.matrix_url(name), name, f"{page.recordings[name].images:,} images") for name in matching(page.recordings)
     ]
     numbers = {}
     for number, name in page.categories.items():
         numbers.setdefault(name, number)
-    found += [Found("category", page.category_url(numbers[name]), name, f"number {numbers[name]}") for name in matching(list(numbers))]
+    found += [Found("category", page.category_url(numbers[name]), name, f"number {numbers[name]}") for name in matching(numbers)]
     return found
 
 
