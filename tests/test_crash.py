@@ -42,7 +42,7 @@ with dp.open(sys.argv[1], in_place=sys.argv[3] == "True") as store:
             },
             logits=random.normal(size=(images, 3)),
             labels=random.integers(-1, 3, images),
-            images=random.integers(0, 256, (images, 4, 4)).astype(np.uint8) if number % 2 else None,
+            images=random.integers(0, 256, (images, 4, 4)).astype(np.uint8) if number % 2 or replaced else None,
             replace=replaced is not None,
             progress=False,
         )
