@@ -146,9 +146,10 @@ def _drop_statements(connection: duckdb.DuckDBPyConnection) -> set[str]:
 
 
 def _applied(connection: duckdb.DuckDBPyConnection, path: Path) -> list[tuple[int, str, str]]:
-    names = [name for (name,) in connection.execute(assets.sql("store/select_names.sql")).fetchall()]
-    if "stored_migration" in names:
+    try:
         return connection.execute("select version, name, checksum from stored_migration order by version").fetchall()
+    except duckdb.CatalogException:
+        names = [name for (name,) in connection.execute(assets.sql("store/select_names.sql")).fetchall()]
     if names:
         raise NotAStoreError(
             f"{path} is a DuckDB database of something else: it holds {', '.join(names[:3])} and no "

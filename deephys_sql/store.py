@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from deephys_sql import annotations, migrations, query
+from deephys_sql import annotations, assets, migrations, query
 from deephys_sql.check import find_problems
 from deephys_sql.connection import failures_explained, use
 from deephys_sql.errors import (
@@ -30,6 +30,9 @@ from deephys_sql.recording.writer import WRITING_MEMORY, RecordingWriter, Transa
 if TYPE_CHECKING:
     from deephys_sql.experiments.importing import ImportedRuns
     from deephys_sql.recording.models import ModelRecorder
+
+# What parameters of these names name.
+KINDS = {"model": "model", "layer": "layer", "dataset": "dataset", "reference": "dataset", "among": "dataset"}
 
 
 def open(path: str | os.PathLike, read_only: bool = False, *, in_place: bool = False) -> "Store":
@@ -587,36 +590,24 @@ class Store:
 
     def _require_names(self, parameters: Mapping[str, Any]) -> None:
         """Check parameters called model, layer, dataset, reference, category, a or b against what is stored."""
-        model = parameters.get("model")
-        for parameter, view in {
-            "model": "model",
-            "layer": "layer",
-            "dataset": "recording",
-            "reference": "recording",
-            "among": "recording",
-        }.items():
-            if parameters.get(parameter) is not None:
-                column = "dataset" if view == "recording" else view
-                rows = self.sql(f"select distinct {column}, model from {view} order by 1").fetchall()
-                known = [name for name, owner in rows if parameter == "model" or model in (None, owner)]
-                require_name(parameter, parameters[parameter], known)
-        if parameters.get("neuron") is not None and parameters.get("layer") is not None:
-            (neurons,) = self.sql(
-                "select max(neurons) from layer where layer = $layer and $model in (model, '')",
-                layer=parameters["layer"],
-                model=model or "",
-            ).fetchall()[0]
-            if neurons is not None and not 0 <= parameters["neuron"] < neurons:
-                raise UnknownNameError(
-                    f"there is no neuron {parameters['neuron']} in layer {parameters['layer']!r}: they are numbered 0 to {neurons - 1}."
-                )
-        if parameters.get("image") is not None and parameters.get("dataset") is not None:
-            (images,) = self.sql("select images from dataset where dataset = $dataset", dataset=parameters["dataset"]).fetchall()[0]
-            if not 0 <= parameters["image"] < images:
-                raise UnknownNameError(
-                    f"there is no image {parameters['image']} in dataset {parameters['dataset']!r}: they are numbered 0 to {images - 1}."
-                )
+        given = {parameter: value for parameter, value in parameters.items() if value is not None}
+        asks = bool(given.keys() & KINDS.keys())
+        rows = self._cursor().execute(assets.sql("store/select_known.sql")).fetchall() if asks else []
+        sizes: dict[str, dict[str, int]] = {}
+        for parameter, kind in KINDS.items():
+            if parameter in given:
+                wanted = given.get("model") if kind != "model" else None
+                known = {name: size for found, name, model, size in rows if found == kind and wanted in (None, model)}
+                require_name(parameter, given[parameter], known)
+                sizes[parameter] = known
+        for parameter, whose in {"neuron": "layer", "image": "dataset"}.items():
+            if parameter in given and whose in given:
+                size = sizes[whose][given[whose]]
+                if not 0 <= given[parameter] < size:
+                    raise UnknownNameError(
+                        f"there is no {parameter} {given[parameter]} in {whose} {given[whose]!r}: they are numbered 0 to {size - 1}."
+                    )
         for parameter in ("category", "a", "b"):
-            if parameters.get(parameter) is not None:
-                names = self.sql("select distinct category_name from category order by 1").fetchall()
-                require_name("category", parameters[parameter], [row[0] for row in names])
+            if parameter in given:
+                names = self._cursor().execute("select distinct name from stored_category order by 1").fetchall()
+                require_name("category", given[parameter], [row[0] for row in names])
