@@ -10,7 +10,7 @@ PORT ?= 8001
 DATASETTE_1 := 1.0a41
 VENV_1 := .venv-datasette1
 
-.PHONY: help demo cifar10 test test-fast lint bench-deephys-files bench-layouts bench-publishing bench-pages screenshots schema clean
+.PHONY: help demo cifar10 test test-fast lint bench bench-full bench-deephys-files bench-layouts bench-publishing bench-pages screenshots schema clean
 
 help:
 	@echo "make demo             train, record and report on Colored MNIST into $(STORE), and serve it until Ctrl-C"
@@ -20,6 +20,8 @@ help:
 	@echo "make test-fast        the tests that take seconds"
 	@echo "make lint             the style check"
 	@echo "make screenshots      the pictures of the site in README.md, from $(STORE), with Debian's chromium"
+	@echo "make bench            recording, questions and their growth, beside NumPy, torch, Polars, HDF5 (minutes, small)"
+	@echo "make bench-full       the same at 50,000 images x 2,048 neurons x 4 datasets into benchmarks/RESULTS.md (12 minutes, 20 GB of disk)"
 	@echo "make bench-deephys-files   importing a data file of the original, beside the package that writes it (minutes)"
 	@echo "make bench-layouts    the physical layouts that were compared (minutes, 40 GB of disk)"
 	@echo "make bench-publishing what writing on a copy of the store costs (minutes, 4 GB of disk)"
@@ -68,6 +70,16 @@ test-fast: $(VENV)/test.stamp
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+$(VENV)/bench.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	touch $@ $(VENV)/demo.stamp
+
+bench: $(VENV)/bench.stamp
+	$(BIN)/python benchmarks/results.py --size small
+
+bench-full: $(VENV)/bench.stamp
+	$(BIN)/python benchmarks/results.py --size full --output benchmarks/RESULTS.md --picture benchmarks/growth.svg
 
 bench-deephys-files: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/deephys_files.py

@@ -81,8 +81,12 @@ def machine(*packages: str) -> str:
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Return a table in Markdown."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+    return "\n".join(map(row, [columns, ["---"] * len(columns), *rows]))
+
+
+def row(cells: Sequence[object]) -> str:
+    """Return one row of a table in Markdown."""
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def milliseconds(seconds: float) -> str:

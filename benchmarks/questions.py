@@ -8,6 +8,7 @@ other tools hold is what somebody would save: images x neurons in one `.npy`, Pa
 labels, predictions and the largest activations of the reference beside it in memory. The store has everything else in it.
 """
 
+import itertools
 import json
 import os
 import tempfile
@@ -303,7 +304,7 @@ def top_neurons(asked: Asked, beside: Beside | None) -> Iterator[Question]:
             {"macro `top_neurons_of`": lambda turn: firsts(asked.sql(confusion, category(turn), category(turn) ^ 1))},
         ),
         (
-            f"top neurons of a category of {study.images // study.categories} images",
+            "top neurons of a category",
             0.015,
             of_category,
             {
@@ -368,9 +369,12 @@ def similar(asked: Asked, beside: Beside) -> Iterator[Question]:
         return (23 + 641 * turn) % asked.study.images
 
     def nearest(norms: np.ndarray, products: np.ndarray, number: int) -> list[int]:
+        """Return the nearest images; the order among those that are nearest in single precision comes from double precision."""
         cosines = products / (norms * norms[number])
         cosines[number] = -1
-        return top(cosines, 10)
+        near = np.sort(top(cosines, 30))
+        values = beside.array[near].astype(float)
+        return [int(near[place]) for place in top(values @ beside.array[number] / np.linalg.norm(values, axis=1), 10)]
 
     def numpy_form(norms: Callable[[], np.ndarray], turn: int) -> list[int]:
         number = image(turn)
@@ -521,20 +525,30 @@ def rows(question: Question, turns: int) -> Iterator[list[str]]:
         ]
 
 
-def report(size: Size, folder: Path) -> str:
+def report(size: Size, folder: Path) -> None:
+    """Print the table, a question at a time."""
     study = Study(size.images, size.neurons, size.datasets, size.categories)
-    asked, beside = Asked(study, study.store(folder)), Beside(study, folder)
-    questions = [*top_images(asked, beside), *top_neurons(asked, beside), *scores(asked, beside), *similar(asked, beside)]
-    lines = [line for question in questions for line in rows(question, size.turns)]
-    lines += [line for question in fresh(asked, beside) for line in rows(question, size.fresh_turns)]
-    small = Study(10_000, 512)
-    questions = [*similar_on(Asked(small, small.store(folder)), Beside(small, folder)), *opening(folder)]
-    lines += [line for question in questions for line in rows(question, size.turns)]
-    return (
-        f"{study.images:,} images x {study.neurons:,} neurons x {study.datasets} datasets, {study.categories:,} categories. Milliseconds, "
+    print(
+        f"{study.images:,} images x {study.neurons:,} neurons x {study.datasets} datasets, {study.categories:,} categories of "
+        f"{study.images // study.categories} images. Milliseconds, "
         f"medians of {size.turns} turns ({size.fresh_turns} of fresh processes); the last column is the store's first form divided by the "
-        f"form in the row.\n\n" + measure.table(["question", "form", "ms", "processor ms", "bound", "store / this (spread)"], lines)
+        f"form in the row, medians of the ratios of each turn.\n"
     )
+    print(measure.table(["question", "form", "ms", "processor ms", "bound", "store / this (spread)"], []))
+    asked, beside = Asked(study, study.store(folder)), Beside(study, folder)
+    small = Study(10_000, 512)
+    questions = itertools.chain(
+        top_images(asked, beside),
+        top_neurons(asked, beside),
+        scores(asked, beside),
+        similar(asked, beside),
+        fresh(asked, beside),
+        similar_on(Asked(small, small.store(folder)), Beside(small, folder)),
+        opening(folder),
+    )
+    for question in questions:
+        for row in rows(question, size.fresh_turns if "fresh process" in question.title else size.turns):
+            print(measure.row(row), flush=True)
 
 
 @click.command(help=__doc__.splitlines()[0])
@@ -544,7 +558,7 @@ def main(named: str, folder: Path | None) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = folder or Path(name)
         folder.mkdir(parents=True, exist_ok=True)
-        print(report(SIZES[named], folder))
+        report(SIZES[named], folder)
 
 
 if __name__ == "__main__":
