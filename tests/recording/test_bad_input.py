@@ -596,7 +596,7 @@ def test_missing_and_wrong_paths(tmp_path: Path) -> None:
 
 HOLDER = """
 import sys, deephys_sql as dp
-with dp.open(sys.argv[1]) as store:
+with dp.open(sys.argv[1], in_place=True) as store:
     print("open", flush=True)
     sys.stdin.read()
 """
@@ -823,13 +823,14 @@ def test_store_closed_inside_a_recording(store: dp.Store, network: Any, inputs: 
 
 
 def test_two_stores_on_one_file_in_one_process(store: dp.Store, network: Any, inputs: Any) -> None:
-    """Two stores of one process that record the same thing at once: one wins, the other is refused in words of ours."""
-    with dp.open(store.path) as second:
-        with pytest.raises(DeephysError), store.record(network, "torch", "new", layers=["0"]) as rec:
-            rec(inputs)
+    """Two stores of one process that record the same thing at once: the first wins, the second is refused in words of ours."""
+    with dp.open(store.path) as second, store.record(network, "torch", "new", layers=["0"]) as rec:
+        rec(inputs)
+        with pytest.raises(StoreLockedError, match="is being written by"):
             second.add_recording(**good(model="torch", dataset="new"))
-        assert second.check() == []
-        assert second.sql("select count(*) from recording where dataset = 'new'").fetchall() == [(1,)]
+    with dp.open(store.path, read_only=True) as third:
+        assert third.check() == []
+        assert third.sql("select count(*) from recording where dataset = 'new'").fetchall() == [(1,)]
     store.add_recording(**good(dataset="afterwards"))
     assert store.check() == []
 
