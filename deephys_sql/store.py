@@ -176,15 +176,34 @@ class Store:
         return self.sql(text, **bound)
 
     def models(self) -> duckdb.DuckDBPyRelation:
-        """The models and their default references."""
+        """The models and their default references.
+
+        >>> import deephys_sql as dp, tempfile
+        >>> dp.open(tempfile.mkdtemp() + "/study.duckdb").models().columns
+        ['model', 'reference', 'category_list']
+        """
         return self.sql("select * from model order by model")
 
     def datasets(self) -> duckdb.DuckDBPyRelation:
-        """The datasets and their numbers of images."""
+        """The datasets and their numbers of images.
+
+        >>> import deephys_sql as dp, tempfile
+        >>> dp.open(tempfile.mkdtemp() + "/study.duckdb").datasets().columns
+        ['dataset', 'images', 'category_list']
+        """
         return self.sql("select * from dataset order by dataset")
 
     def layers(self, model: str) -> duckdb.DuckDBPyRelation:
-        """The layers of a model, in the order recorded. Raises `UnknownNameError` for a model that isn't there."""
+        """The layers of a model, in the order recorded.
+
+        >>> import deephys_sql as dp, numpy as np, tempfile
+        >>> store = dp.open(tempfile.mkdtemp() + "/study.duckdb")
+        >>> store.add_recording(model="net", dataset="test", activations={"fc1": np.ones((3, 4))}, logits=np.eye(3), progress=False)
+        >>> [row[:4] for row in store.layers("net").fetchall()]  # model, layer, neurons, position
+        [('net', 'fc1', 4, 0), ('net', 'output', 3, 1)]
+
+        Raises `UnknownNameError` for a model that isn't there.
+        """
         self._require_names({"model": model})
         return self.sql("select * from layer where model = $model order by position", model=model)
 
@@ -321,17 +340,21 @@ class Store:
     def set_reference(self, model: str, dataset: str) -> None:
         """Make a recorded dataset the default reference of a model, and compute its scores anew.
 
+        >>> import deephys_sql as dp, numpy as np, tempfile
+        >>> store = dp.open(tempfile.mkdtemp() + "/study.duckdb")
+        >>> for dataset in ("day", "night"):
+        ...     store.add_recording(model="net", dataset=dataset, activations={}, logits=np.eye(3), progress=False)
+        >>> store.set_reference("net", "night")
+        >>> store.models().fetchall()[0][:2]
+        ('net', 'night')
+
         Raises `UnknownNameError` when the model was not recorded on the dataset.
         """
         with self._changing("set a reference") as connection, migrations.transaction(connection):
             self._require_names({"model": model})
             rows = self.sql("select dataset from recording where model = $model", model=model).fetchall()
             require_name(f"recording of model {model!r} on dataset", dataset, [row[0] for row in rows])
-            connection.execute(
-                "update stored_model set reference_dataset_id = (select dataset_id from stored_dataset where name = ?) where name = ?",
-                [dataset, model],
-            )
-            (model_id,) = connection.execute("select model_id from stored_model where name = ?", [model]).fetchone()
+            (model_id,) = connection.execute(assets.sql("store/set_reference.sql"), {"dataset": dataset, "model": model}).fetchone()
             derive(connection, model_id)
 
     @contextlib.contextmanager

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import duckdb
 
+from deephys_sql import assets
+
 # The logical key of each view: what tells its rows apart, and the order in which they are shown.
 KEYS = {
     "model": ("model",),
@@ -86,24 +88,12 @@ class Table:
 def read(connection: duckdb.DuckDBPyConnection) -> tuple[dict[str, Table], sqlite3.Connection]:
     """Return the tables and views of the connection's database by name, and the shadow."""
     columns, comments = {}, {}
-    for table, column, kind, comment in connection.execute(
-        "select table_name, column_name, data_type, comment from duckdb_columns() "
-        "where database_name = current_database() and schema_name = 'main' order by table_name, column_index"
-    ).fetchall():
+    for table, column, kind, comment in connection.execute(assets.sql("site/select_columns.sql")).fetchall():
         columns.setdefault(table, {})[column] = kind
         if comment:
             comments.setdefault(table, {})[column] = comment
-    keys = dict(
-        connection.execute(
-            "select table_name, constraint_column_names from duckdb_constraints() "
-            "where database_name = current_database() and constraint_type = 'PRIMARY KEY'"
-        ).fetchall()
-    )
-    found = connection.execute(
-        "select table_name, false, sql, comment from duckdb_tables() where database_name = current_database() "
-        "union all select view_name, true, sql, comment from duckdb_views() "
-        "where database_name = current_database() and not internal order by 1"
-    ).fetchall()
+    keys = dict(connection.execute(assets.sql("site/select_keys.sql")).fetchall())
+    found = connection.execute(assets.sql("site/select_tables.sql")).fetchall()
     tables = {
         name: Table(name, columns[name], _key(name, is_view, columns[name], keys), is_view, sql, comment, comments.get(name, {}))
         for name, is_view, sql, comment in found

@@ -237,6 +237,7 @@ def test_replaced_without_its_source(store: dp.Store) -> None:
 
 
 def test_read_only(recorded: Path) -> None:
+    """A store that was opened read-only takes no directions, and says so by an error of ours."""
     with dp.open(recorded, read_only=True) as opened, pytest.raises(ReadOnlyError):
         opened.add_directions("fc", "new", MATRIX)
     assert issubclass(ReadOnlyError, DeephysError)
