@@ -36,6 +36,8 @@ KEYS = {
     "annotation_history": ("annotation",),
     "top_image": ("model", "layer", "neuron", "dataset", "rank"),
 }
+# That of a table in whose place a view may stand (see `annotations`): a view has no rowid.
+STAND_IN_KEYS = {"stored_annotation": ("annotation",)}
 # One row an activation: too many to sort for every page. Without a sort they are shown in the order stored.
 LONG_KEYS = dict.fromkeys(("activation", "response", "response_by_image"), ("model", "layer", "neuron", "dataset", "image"))
 
@@ -112,7 +114,7 @@ def quote(name: str) -> str:
 
 
 def _key(name: str, is_view: bool, columns: dict[str, str], keys: dict[str, list[str]]) -> tuple[str, ...]:
-    known = (KEYS | LONG_KEYS).get(name, ()) if is_view else keys.get(name, ())
+    known = (KEYS | LONG_KEYS).get(name, ()) if is_view else (keys | STAND_IN_KEYS).get(name, ())
     return tuple(known) if set(known) <= set(columns) else ()
 
 

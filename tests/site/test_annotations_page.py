@@ -97,7 +97,7 @@ def test_the_newest_is_shown_to_everybody(open_site, path):
         store.annotate(model="net", layer="fc", neuron=0, withdraw=True, author="eve")
     assert site.sql(count)["rows"] == [{"n": 2, "note": "note 2"}]
     assert "What people say" not in page(site, "/store/-/model/net/layer/fc/neuron/0")[0]
-    assert len(site.rows("/store/annotation_history.json")) == 4
+    assert len(site.rows("/store/annotation_history.json")) == len(site.rows("/store/stored_annotation.json", _sort="author")) == 4
 
 
 @pytest.mark.parametrize("in_process", [False, True])
