@@ -24,7 +24,7 @@ help:
 	@echo "make lint             the style check"
 	@echo "make screenshots      the pictures of the site in README.md, from $(STORE), with Debian's chromium"
 	@echo "make bench            recording, questions and their growth, beside NumPy, torch, Polars, HDF5 (minutes, small)"
-	@echo "make bench-full       the same at 50,000 images x 2,048 neurons x 4 datasets into benchmarks/RESULTS.md (12 minutes, 20 GB of disk)"
+	@echo "make bench-full       the same at 50,000 images x 2,048 neurons x 4 datasets into benchmarks/RESULTS.md (12 minutes, 10 GB of disk)"
 	@echo "make bench-deephys-files   importing a data file of the original, beside the package that writes it (minutes)"
 	@echo "make bench-layouts    the physical layouts that were compared (minutes, 40 GB of disk)"
 	@echo "make bench-publishing what writing on a copy of the store costs (minutes, 4 GB of disk)"

@@ -12,8 +12,10 @@
 """
 
 import contextlib
+import copy
 import dataclasses
 import io
+import statistics
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -42,7 +44,6 @@ class Size:
     """How much is recorded; `memory` are two numbers of images, `real_images` those of the store of real activations."""
 
     forward_images: int
-    forward_turns: int
     real_images: int
     images: int
     neurons: int
@@ -50,7 +51,7 @@ class Size:
     turns: int
 
 
-SIZES = {"full": Size(448, 2, 5_000, 50_000, 2048, (50_000, 200_000), 3), "small": Size(128, 1, 640, 5_000, 512, (5_000, 20_000), 2)}
+SIZES = {"full": Size(512, 5_000, 50_000, 2048, (50_000, 200_000), 2), "small": Size(128, 640, 5_000, 512, (5_000, 20_000), 2)}
 
 
 # 1. Beside the forward pass.
@@ -84,46 +85,46 @@ def loader(images: int, side: int = SIDE, most: int = 5) -> list[tuple[torch.Ten
 
 
 def beside_forward(size: Size, folder: Path) -> list[str]:
-    """Return a row for the table.
+    """Return a row for the table: what a study of 5,000 images takes, from fewer.
 
-    A recording costs something once and something an image. Both are measured, at one batch and at several, and give the ratio
-    for a study of 5,000 images, which would take a quarter of an hour to measure twice; `--forward-images 5000` measures it.
+    Each batch is recorded and run through a copy of the network that is not recorded, one after the other, in an order that
+    changes. A recording costs something an image and something once: what all of it took beyond the median of its batches.
     """
-    net = network()
-    few, many = loader(BATCH), loader(size.forward_images)
+    net, batches = network(), loader(size.forward_images)
+    plain = copy.deepcopy(net)
+    taken = {"forward": measure.Taken(), "record": measure.Taken()}
 
-    def forward(batches: list) -> None:
+    def forward(inputs: torch.Tensor) -> None:
         with torch.inference_mode():
-            for inputs, _ in batches:
-                net(inputs)
+            plain(inputs)
 
-    def record(batches: list) -> None:
-        with tempfile.TemporaryDirectory(dir=folder) as name, dp.open(Path(name) / "study.duckdb") as store:
-            dp.record(net, batches, store=store, name="net", dataset="day", layers=LAYERS, progress=False)
+    def record() -> None:
+        with dp.open(folder / "forward.duckdb") as store, store.record(net, "net", "day", layers=LAYERS) as recorder:
+            calls = {"forward": forward, "record": recorder}
+            for number, (inputs, _) in enumerate(batches):
+                for form in sorted(calls, reverse=number % 2 == 1):
+                    taken[form].timings.append(measure.timed(calls[form], inputs)[0])
 
-    record(few)
-    forms = {"forward, few": (forward, few), "record, few": (record, few), "forward": (forward, many), "record": (record, many)}
-    called = {name: lambda turn, call=call, batches=batches: call(batches) for name, (call, batches) in forms.items()}
-    taken = measure.interleaved(called, size.forward_turns, warm_up=False)
-    images, more = len(many) * BATCH, (len(many) - len(few)) * BATCH
-    each, recorded = (
-        [(part(taken[form]) - part(taken[f"{form}, few"])) / more for part in (lambda t: t.wall, lambda t: t.processor)]
-        for form in ("forward", "record")
-    )
-    once = [part(taken["record, few"]) - one * BATCH for one, part in zip(recorded, (lambda t: t.wall, lambda t: t.processor))]
-    study = [(fixed + STUDY * after) / (STUDY * before) for fixed, before, after in zip(once, each, recorded)]
-    print(
-        f"EfficientNet-lite0: {taken['record'].ratio(taken['forward'])} times the forward loop at {images:,} images; "
-        f"once {once[0]:.1f} s ({once[1]:.1f} s of processor time), "
-        f"and {recorded[0] / each[0]:.2f} times the loop an image ({recorded[1] / each[1]:.2f} of processor time).\n"
-    )
+    forward(batches[0][0])
+    whole, _ = measure.timed(record)
+    ratio, cells = taken["record"].ratio(taken["forward"]), []
+    for part in (lambda timing: timing.wall, lambda timing: timing.processor):
+        each = {form: statistics.median(map(part, found.timings)) for form, found in taken.items()}
+        times = statistics.median(
+            part(mine) / part(theirs) for mine, theirs in zip(*(taken[form].timings for form in ("record", "forward")))
+        )
+        once = part(whole) - sum(map(part, taken["forward"].timings)) - len(batches) * each["record"]
+        loop = each["forward"] * STUDY / BATCH
+        cells.append((loop, once, times + once / loop))
+    (loop, once, study), (_, _, processor) = cells
+    print(f"EfficientNet-lite0: a batch is recorded in {ratio} times its forward pass; once, {once:.1f} s.\n")
     return [
-        f"EfficientNet-lite0, {len(LAYERS)} layers, {STUDY:,} images at {SIDE} px, batch {BATCH} (from {BATCH} and {images:,}): "
+        f"EfficientNet-lite0, {len(LAYERS)} layers, {STUDY:,} images at {SIDE} px, batch {BATCH} (from {len(batches) * BATCH:,}): "
         "beside the forward loop",
-        f"{each[0] * STUDY:.0f} s",
-        f"{once[0] + recorded[0] * STUDY:.0f} s",
-        f"{study[0]:.2f}{measure.over(1.05, study[0])}",
-        f"{study[1]:.2f}",
+        f"{loop:.0f} s",
+        f"{loop * study:.0f} s",
+        f"{study:.2f}{measure.over(1.05, study)}",
+        f"{processor:.2f}",
         "1.05",
     ]
 

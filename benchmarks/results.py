@@ -33,7 +33,7 @@ def parts(size: str, folder: Path, picture: Path | None) -> dict[str, list[str]]
             *(["--picture", str(picture)] if picture else []),
         ],
         "Questions as users write them": ["shapes.py", "--store", str(folder / f"shapes-{size}.duckdb"), *shapes],
-        "A data file of the original": ["deephys_files.py", "--runs", "3" if full else "1", "--images", "10000" if full else "1000"],
+        "A data file of the original": ["deephys_files.py", "--runs", "2" if full else "1", "--images", "10000" if full else "1000"],
     }
 
 
