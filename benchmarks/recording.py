@@ -12,7 +12,6 @@
 """
 
 import contextlib
-import copy
 import dataclasses
 import io
 import statistics
@@ -87,43 +86,48 @@ def loader(images: int, side: int = SIDE, most: int = 5) -> list[tuple[torch.Ten
 def beside_forward(size: Size, folder: Path) -> list[str]:
     """Return a row for the table: what a study of 5,000 images takes, from fewer.
 
-    Each batch is recorded and run through a copy of the network that is not recorded, one after the other, in an order that
-    changes. A recording costs something an image and something once: what all of it took beyond the median of its batches.
+    The plain loop and a recording run whole, in turn, over all batches and over the first alone: a recording costs something
+    once (receptive fields, summaries, the file) and something an image.
     """
     net, batches = network(), loader(size.forward_images)
-    plain = copy.deepcopy(net)
-    taken = {"forward": measure.Taken(), "record": measure.Taken()}
 
-    def forward(inputs: torch.Tensor) -> None:
+    def forward(count: int) -> None:
         with torch.inference_mode():
-            plain(inputs)
+            for inputs, _ in batches[:count]:
+                net(inputs)
 
-    def record() -> None:
-        with dp.open(folder / "forward.duckdb") as store, store.record(net, "net", "day", layers=LAYERS) as recorder:
-            calls = {"forward": forward, "record": recorder}
-            for number, (inputs, _) in enumerate(batches):
-                for form in sorted(calls, reverse=number % 2 == 1):
-                    taken[form].timings.append(measure.timed(calls[form], inputs)[0])
+    def record(count: int) -> None:
+        with (
+            tempfile.TemporaryDirectory(dir=folder) as place,
+            dp.open(Path(place) / "net.duckdb") as store,
+            store.record(net, "net", "day", layers=LAYERS) as recorder,
+        ):
+            for inputs, labels in batches[:count]:
+                recorder(inputs, labels=labels)
 
-    forward(batches[0][0])
-    whole, _ = measure.timed(record)
-    ratio, cells = taken["record"].ratio(taken["forward"]), []
+    forward(1)
+    spent: dict[tuple, list] = {(form, count): [] for form in (forward, record) for count in (1, len(batches))}
+    for turn in range(size.turns):
+        for form, count in sorted(spent, key=lambda case: case[0].__name__, reverse=turn % 2 == 1):
+            spent[form, count].append(measure.timed(form, count)[0])
+    ratios, loop = [], 0.0
     for part in (lambda timing: timing.wall, lambda timing: timing.processor):
-        each = {form: statistics.median(map(part, found.timings)) for form, found in taken.items()}
-        times = statistics.median(
-            part(mine) / part(theirs) for mine, theirs in zip(*(taken[form].timings for form in ("record", "forward")))
+        one, all_, recorded_one, recorded_all = (
+            statistics.median(map(part, spent[form, count])) for form in (forward, record) for count in (1, len(batches))
         )
-        once = part(whole) - sum(map(part, taken["forward"].timings)) - len(batches) * each["record"]
-        loop = each["forward"] * STUDY / BATCH
-        cells.append((loop, once, times + once / loop))
-    (loop, once, study), (_, _, processor) = cells
-    print(f"EfficientNet-lite0: a batch is recorded in {ratio} times its forward pass; once, {once:.1f} s.\n")
+        an_image = (recorded_all - recorded_one - all_ + one) / (len(batches) - 1) / BATCH
+        study = all_ / len(batches) / BATCH * STUDY
+        ratios.append(1 + (recorded_one - one + an_image * STUDY) / study)
+        loop = loop or study
+        print(f"EfficientNet-lite0: once {recorded_one - one:.1f} s, then {an_image / study * STUDY:.1%} of the forward pass.")
+    print()
+    wall, processor = ratios
     return [
         f"EfficientNet-lite0, {len(LAYERS)} layers, {STUDY:,} images at {SIDE} px, batch {BATCH} (from {len(batches) * BATCH:,}): "
         "beside the forward loop",
         f"{loop:.0f} s",
-        f"{loop * study:.0f} s",
-        f"{study:.2f}{measure.over(1.05, study)}",
+        f"{loop * wall:.0f} s",
+        f"{wall:.2f}{measure.over(1.05, wall)}",
         f"{processor:.2f}",
         "1.05",
     ]
