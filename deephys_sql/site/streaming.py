@@ -74,12 +74,6 @@ async def stream(path: Path, sql: str, parameters: dict, form: str, *, by_visito
     by_visitor: check that the SQL is one harmless SELECT; other SQL runs on one thread, so that rows without an order come
     in the order stored. Raises `QueryError` with the reason when it fails.
     """
-    job = {
-        "path": str(path), "sql": sql, "parameters": parameters, "format": form, "visitor": by_visitor,
-        "sys_path": [os.path.abspath(entry) for entry in sys.path], "hide": [str(path), str(path.parent)],
-        "annotations": (annotations.statements(), annotations.PatientLog(path).entries()),
-        "memory_mb": MEMORY_MB, "threads": (os.cpu_count() or 1) if by_visitor else 1, "batch_rows": BATCH_ROWS,
-    }  # fmt: skip
     pipe = asyncio.subprocess.PIPE
     worker = str(Path(__file__).with_name("export_worker.py"))
     environment = {key: os.environ[key] for key in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH") if key in os.environ}
@@ -88,7 +82,7 @@ async def stream(path: Path, sql: str, parameters: dict, form: str, *, by_visito
     )
     try:
         async with asyncio.timeout(TIME_LIMIT_S):
-            process.stdin.write(pickle.dumps(job))
+            process.stdin.write(pickle.dumps(job(path, sql, parameters, form, by_visitor=by_visitor)))
             process.stdin.close()
             while piece := await process.stdout.read(PIECE_BYTES):
                 yield piece
@@ -104,6 +98,16 @@ async def stream(path: Path, sql: str, parameters: dict, form: str, *, by_visito
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
+
+
+def job(path: Path, sql: str, parameters: dict, form: str, *, by_visitor: bool) -> dict:
+    """Return what the process of an export is told."""
+    return {
+        "path": str(path), "sql": sql, "parameters": parameters, "format": form, "visitor": by_visitor,
+        "sys_path": [os.path.abspath(entry) for entry in sys.path], "hide": [str(path), str(path.parent)],
+        "annotations": (annotations.statements(), annotations.PatientLog(path).entries()),
+        "memory_mb": MEMORY_MB, "threads": (os.cpu_count() or 1) if by_visitor else 1, "batch_rows": BATCH_ROWS,
+    }  # fmt: skip
 
 
 async def _asked(request, datasette, database: StoreDatabase) -> tuple[str, str, dict, bool]:

