@@ -91,6 +91,8 @@ class Visitor:
             return {name for name in names if not await ask(self.actor, action, (self.database, name), default=True)}
         if action not in self._allowed:
             await self.datasette.refresh_schemas()  # else its list of tables is empty until one of its own pages was opened
+            async with self.datasette._refresh_schemas_lock:  # it does not wait for a refresh that another request began
+                pass
             found = await self.datasette.allowed_resources(action, self.actor, parent=self.database, limit=1000)
             self._allowed[action] = {resource.child for resource in found.resources}
         return names - self._allowed[action]
