@@ -1,5 +1,7 @@
 """The command line `deephys-sql`: each command is one call of the library."""
 
+import atexit
+import os
 import sys
 from pathlib import Path
 
@@ -272,7 +274,7 @@ def experiments(store: Path, source: str, **options) -> None:
       deephys-sql experiments study.duckdb sqlite:///mlflow.db
       deephys-sql experiments study.duckdb postgresql://me@host/mlflow --experiment resnets
       deephys-sql experiments study.duckdb runs.csv --metric accuracy --metric 'val/*'
-      deephys-sql experiments study.duckdb sqlite:///lab.db --query "select id as run, lr, acc as \"metrics.acc\" from runs"
+      deephys-sql experiments study.duckdb sqlite:///lab.db --query "select id as run, lr, acc as [metrics.acc] from runs"
       deephys-sql experiments study.duckdb multirun/
     """
     with dp.open(store) as opened:
@@ -353,7 +355,18 @@ def serve(arguments: tuple[str, ...], in_process: bool) -> None:
     """
     from deephys_sql.site.serve import serve as serve_stores
 
+    ended = False
+
+    def leave() -> None:
+        # After all else at the exit: DuckDB's binding would print a page on objects that are alive when the interpreter ends.
+        if ended:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
+
+    atexit.register(leave)
     serve_stores((), arguments, in_process=in_process)
+    ended = True
 
 
 @main.command()

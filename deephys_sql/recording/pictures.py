@@ -140,7 +140,7 @@ def _pixels(array: np.ndarray) -> np.ndarray:
         if not (array.min() >= 0 and array.max() <= 1):
             raise InvalidInputError(
                 f"floats must lie in 0..1; these reach from {array.min():.4g} to {array.max():.4g}. Give the pictures before "
-                f"normalisation, or uint8 in 0..255."
+                f"normalisation, or uint8 in 0..255; with dp.record, images= takes a function that undoes the normalisation."
             )
         array = np.round(array * 255).astype(np.uint8)
     elif array.dtype != np.uint8:

@@ -24,18 +24,23 @@ class Recording:
 
 @dataclass(frozen=True)
 class Names:
-    """What is in a store, by name; `recordings[model]` in the order of their drop from the reference, that one first."""
+    """What is in a store, by name; `recordings[model]` in the order of their drop from the reference, that one first.
+
+    `made[model]` are the layers of directions, which were made from others.
+    """
 
     models: dict[str, str | None]
     layers: dict[str, dict[str, int]]
     outputs: dict[str, str | None]
+    made: dict[str, set[str]]
     recordings: dict[str, dict[str, Recording]]
     categories: dict[str, dict[int, str]]
 
     def default_layer(self, model: str) -> str | None:
-        """Return the layer that is shown first: the last one but the output."""
+        """Return the layer that is shown first: the last one that was recorded, but the output."""
         layers = self.layers[model]
-        return next((name for name in reversed(layers) if name != self.outputs.get(model)), None) or next(iter(layers), None)
+        others = {self.outputs.get(model), *self.made[model]}
+        return next((name for name in reversed(layers) if name not in others), None) or next(iter(layers), None)
 
 
 def kept(database: StoreDatabase) -> OrderedDict:
@@ -50,13 +55,14 @@ async def names_of(database: StoreDatabase) -> Names:
         results.move_to_end("names")
         return results["names"]
     models = (await database.query("select model, reference, category_list from model order by model")).rows
-    layers = (await database.query("select model, layer, neurons from layer order by model, position")).rows
+    layers = (await database.query("select model, layer, neurons, made_from from layer order by model, position")).rows
     categories = (await database.query("select category_list, category, category_name from category order by all")).rows
     outputs = (await database.query("select model, max(output_layer) as output from recording group by model")).rows
     recordings = (await database.query(query.available()["recordings"].text)).rows
     results["names"] = Names(
         models={row["model"]: row["reference"] for row in models},
         layers={name: {row["layer"]: row["neurons"] for row in layers if row["model"] == name} for name in _column(models, "model")},
+        made={name: {row["layer"] for row in layers if row["model"] == name and row["made_from"]} for name in _column(models, "model")},
         outputs={row["model"]: row["output"] for row in outputs},
         recordings={
             name: {
