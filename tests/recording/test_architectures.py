@@ -1,8 +1,6 @@
 """Image classifiers as libraries build them: the penultimate layer, patterns of names, batches of any kind."""
 
-import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,28 +14,7 @@ from torch import nn  # noqa: E402
 import deephys_sql as dp  # noqa: E402
 from deephys_sql.errors import InvalidInputError, UnknownNameError  # noqa: E402
 
-
-@pytest.fixture(autouse=True)
-def seed() -> Iterator[None]:
-    torch.manual_seed(0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("empty") / "study.duckdb"
-    dp.open(path).close()
-    return path
-
-
-@pytest.fixture
-def store(empty: Path, tmp_path: Path) -> Iterator[dp.Store]:
-    with dp.open(shutil.copy(empty, tmp_path)) as opened:
-        yield opened
-        assert opened.check() == []
+pytestmark = pytest.mark.usefixtures("seed")
 
 
 def stored(store: dp.Store, layer: str, dataset: str = "test") -> np.ndarray:

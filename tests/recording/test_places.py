@@ -1,9 +1,6 @@
 """Maxima over places: where they lie, and what those places see of the input."""
 
 import math
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,29 +15,7 @@ from deephys_sql.errors import InvalidInputError  # noqa: E402
 
 IMAGES = 130
 
-
-@pytest.fixture(autouse=True)
-def seed() -> Iterator[None]:
-    """The same weights and images each time; one thread, which small networks are fastest with."""
-    torch.manual_seed(0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("empty") / "study.duckdb"
-    dp.open(path).close()
-    return path
-
-
-@pytest.fixture
-def store(empty: Path, tmp_path: Path) -> Iterator[dp.Store]:
-    with dp.open(shutil.copy(empty, tmp_path)) as opened:
-        yield opened
-        assert opened.check() == []
+pytestmark = pytest.mark.usefixtures("seed")
 
 
 class Coarse(nn.Module):

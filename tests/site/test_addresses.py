@@ -120,7 +120,7 @@ def test_bad_addresses(web, address, status):
 def test_failures_are_pages(make_site, store_path, monkeypatch, capfd):
     """A failure of DuckDB, and a query past the time limit, are pages that say what to do, without what DuckDB said."""
     web = make_site(store_path)
-    told = "IO Error: Could not read from file /home/ada/store.duckdb"
+    told = "IO Error: Could not read from file /srv/ada/store.duckdb"
 
     def failing(error):
         async def query(*_, **__):

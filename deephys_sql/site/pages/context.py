@@ -42,7 +42,6 @@ PAGE_HEADERS = {
 }
 ROUTES: list[tuple[str, Any]] = []  # filled by @page as the modules of this package are imported
 
-K_CHOICES = (10, 20, 50, 100)
 KEPT_LIMIT_MS = 300_000  # for what is computed once, such as scores against another reference than the default
 SIZES = ("small", "medium", "large")  # of pictures
 NORMALISE = ("reference", "none")  # what responses are divided by: the neuron's largest in the reference, or nothing
