@@ -689,6 +689,9 @@ stored_prediction = Table(
     Column("confidence", Double, comment="Probability of the predicted category, 0..1; NULL without an output."),
     Column("top_categories", ARRAY(Integer), comment="The five most probable categories, most probable first."),
     Column("top_probabilities", ARRAY(Double), comment="Their probabilities, 0..1."),
+    Column("label", Integer, comment="Ground-truth category id, as in stored_image; NULL when unknown."),
+    Column("label_name", String, comment="Its name."),
+    Column("predicted_name", String, comment="Name of the predicted category."),
     comment="What the model predicted for each image.",
 )
 

@@ -148,12 +148,12 @@ class Store:
         computed are `duckdb.Error`.
         """
         try:
-            count = len(duckdb.extract_statements(text))
-            relation = self._cursor().sql(text, params=parameters) if count == 1 else None
+            statements = duckdb.extract_statements(text)
+            relation = self._cursor().sql(statements[0], params=parameters) if len(statements) == 1 else None
         except duckdb.Error as error:
             raise QueryError(str(error)) from error
-        if count > 1:
-            raise QueryError(f"these are {count} statements, and one is run at a time: {text!r}.")
+        if len(statements) > 1:
+            raise QueryError(f"these are {len(statements)} statements, and one is run at a time: {text!r}.")
         if relation is None:
             raise QueryError(f'{text!r} is no SQL statement. Write one, such as "select * from recording".')
         return relation

@@ -124,6 +124,8 @@ with tempfile.TemporaryDirectory() as folder, dp.open(chosen.store or f"{folder}
     print(
         store.sql("""
             select rank, image, round(value, 1) as value, place_row, place_column, round(seen_left, 2) as seen_left, predicted_name
-            from top_images('efficientnet-lite0', '_blocks.4', 7, 'pictures', 4)
+            from top_image
+            where layer = '_blocks.4' and neuron = 7 and dataset = 'pictures' and rank <= 4
+            order by rank
         """)
     )

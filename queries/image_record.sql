@@ -21,12 +21,12 @@
 select
     p.image,
     d.images,
-    i.label,
-    c.name as label_name,
+    p.label,
+    p.label_name,
     p.predicted,
-    b.name as predicted_name,
+    p.predicted_name,
     p.confidence,
-    p.predicted = i.label as correct,
+    p.predicted = p.label as correct,
     i.width,
     i.height,
     i.uri,
@@ -34,21 +34,14 @@ select
     i.thumbnail_type,
     i.original_type,
     i.thumbnail
-from stored_recording as r
-join stored_model as m on m.model_id = r.model_id
-join stored_dataset as d on d.dataset_id = r.dataset_id
+from stored_named_recording as n
+join stored_dataset as d using (dataset_id)
 join stored_prediction as p
-    on p.recording_id = r.recording_id
+    on p.recording_id = n.recording_id
     and p.image = $image
 join stored_image as i
-    on i.dataset_id = r.dataset_id
+    on i.dataset_id = n.dataset_id
     and i.image = $image
-join stored_category as b
-    on b.category_list_id = m.category_list_id
-    and b.category = p.predicted
-left join stored_category as c
-    on c.category_list_id = m.category_list_id
-    and c.category = i.label
-where m.name = $model
-    and d.name = $dataset
+where n.model_name = $model
+    and n.dataset_name = $dataset
 order by p.image

@@ -25,43 +25,33 @@ confusion as materialized (
 ),
 mistake as (
     select
-        d.name as dataset,
-        m.category_list_id,
-        i.label,
+        n.dataset_name as dataset,
+        p.label,
+        p.label_name,
         p.predicted,
-        row_number() over (partition by d.name, i.label, p.predicted order by p.confidence desc nulls last, p.image) as rank,
+        p.predicted_name,
+        row_number() over (partition by p.recording_id, p.label, p.predicted order by p.confidence desc nulls last, p.image) as rank,
         p.image,
         p.confidence,
-        count(*) over (partition by d.name, i.label, p.predicted) as images
-    from stored_model as m
-    join stored_recording as r on r.model_id = m.model_id
-    join stored_dataset as d on d.dataset_id = r.dataset_id
-    join stored_prediction as p on p.recording_id = r.recording_id
-    join stored_image as i
-        on i.dataset_id = r.dataset_id
-        and i.image = p.image
+        count(*) over (partition by p.recording_id, p.label, p.predicted) as images
+    from stored_prediction as p
+    join stored_named_recording as n using (recording_id)
     join confusion as c
-        on c.label = i.label
+        on c.label = p.label
         and c.predicted = p.predicted
-    where m.name = $model
-        and ($datasets is null or list_contains(from_json($datasets, '["varchar"]'), d.name))
+    where n.model_name = $model
+        and ($datasets is null or list_contains(from_json($datasets, '["varchar"]'), n.dataset_name))
     qualify rank <= $k
 )
 select
     s.dataset,
     s.label,
-    c.name as label_name,
+    s.label_name,
     s.predicted,
-    b.name as predicted_name,
+    s.predicted_name,
     s.rank,
     s.image,
     s.confidence,
     s.images
 from mistake as s
-join stored_category as c
-    on c.category_list_id = s.category_list_id
-    and c.category = s.label
-join stored_category as b
-    on b.category_list_id = s.category_list_id
-    and b.category = s.predicted
 order by s.dataset, s.label, s.predicted, s.rank

@@ -14,28 +14,17 @@
 -- column confidence: probability of the prediction, 0..1
 select
     p.image,
-    i.label,
-    c.name as label_name,
+    p.label,
+    p.label_name,
     p.predicted,
-    b.name as predicted_name,
+    p.predicted_name,
     p.confidence
-from stored_recording as r
-join stored_model as m on m.model_id = r.model_id
-join stored_dataset as d on d.dataset_id = r.dataset_id
-join stored_prediction as p on p.recording_id = r.recording_id
-join stored_image as i
-    on i.dataset_id = r.dataset_id
-    and i.image = p.image
-    and i.label != p.predicted
-join stored_category as b
-    on b.category_list_id = m.category_list_id
-    and b.category = p.predicted
-join stored_category as c
-    on c.category_list_id = m.category_list_id
-    and c.category = i.label
-where m.name = $model
-    and d.name = $dataset
-    and ($label is null or c.name = $label)
-    and ($predicted is null or b.name = $predicted)
+from stored_prediction as p
+join stored_named_recording as n using (recording_id)
+where n.model_name = $model
+    and n.dataset_name = $dataset
+    and p.label != p.predicted
+    and ($label is null or p.label_name = $label)
+    and ($predicted is null or p.predicted_name = $predicted)
 order by p.confidence desc nulls last, p.image
 limit $k offset $skip

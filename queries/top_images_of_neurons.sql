@@ -53,10 +53,10 @@ select
     t.image,
     t.value,
     t.value / reference_scale(x.max) as response,
-    i.label,
-    c.name as label_name,
+    p.label,
+    p.label_name,
     p.predicted,
-    b.name as predicted_name,
+    p.predicted_name,
     t.place_row,
     t.place_column,
     f.map_rows,
@@ -69,24 +69,11 @@ from top as t
 join recorded as q using (recording_id, layer_id)
 join (
     select *
-    from stored_image
-    where image in (select image from top)  -- lets the other images be skipped
-) as i
-    on i.dataset_id = q.dataset_id
-    and i.image = t.image
-join (
-    select *
     from stored_prediction
-    where image in (select image from top)
+    where image in (select image from top)  -- lets the other images be skipped
 ) as p
     on p.recording_id = t.recording_id
     and p.image = t.image
-join stored_category as b
-    on b.category_list_id = q.category_list_id
-    and b.category = p.predicted
-left join stored_category as c
-    on c.category_list_id = q.category_list_id
-    and c.category = i.label
 left join stored_neuron_summary as x
     on x.recording_id = (select r.recording_id from recorded as r where r.is_reference)
     and x.layer_id = t.layer_id

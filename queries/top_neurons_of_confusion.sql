@@ -19,74 +19,39 @@
 with recorded as materialized (
     select
         r.*,
-        $datasets is null or list_contains(from_json($datasets, '["varchar"]'), r.dataset) as is_asked,
-        a.category as a,
-        b.category as b,
-        (
-            select pow(2, 90 - floor(log2(max(s.max))))
-            from stored_neuron_summary as s
-            where s.recording_id = r.recording_id
-                and s.layer_id = r.layer_id
-                and s.max > 0
-        ) as scale
+        $datasets is null or list_contains(from_json($datasets, '["varchar"]'), r.dataset) as is_asked
     from recorded_layers($model, $layer, $reference) as r
-    join stored_category as a
-        on a.category_list_id = r.category_list_id
-        and a.name = $a
-    left join stored_category as b
-        on b.category_list_id = r.category_list_id
-        and b.name = $b
-),
-candidate as materialized (
-    select
-        q.recording_id,
-        i.image,
-        true as is_a_as_b
-    from stored_image as i
-    join recorded as q
-        on q.dataset_id = i.dataset_id
-        and q.a = i.label
-    where q.is_asked
-        and $direction in ('both', 'a_as_b')
-    union all
-    select
-        q.recording_id,
-        p.image,
-        false
-    from stored_prediction as p
-    join recorded as q
-        on q.recording_id = p.recording_id
-        and q.a = p.predicted
-    where q.is_asked
-        and $direction in ('both', 'b_as_a')
 ),
 mistake as materialized (
     select
-        q.recording_id,
-        q.layer_id,
-        q.scale,
-        c.image,
-        c.is_a_as_b,
-        row_number() over (partition by c.recording_id, c.is_a_as_b order by p.confidence desc nulls last, c.image) as rank
-    from candidate as c
-    join recorded as q using (recording_id)
-    join (
-        select *
-        from stored_prediction
-        where image in (select image from candidate)  -- lets the other images be skipped
-    ) as p
-        on p.recording_id = c.recording_id
-        and p.image = c.image
-    join (
-        select *
-        from stored_image
-        where image in (select image from candidate)
-    ) as i
-        on i.dataset_id = q.dataset_id
-        and i.image = c.image
-        and i.label != p.predicted
-    where $b is null
-        or q.b = case when c.is_a_as_b then p.predicted else i.label end
+        w.is_a_as_b,
+        w.recording_id,
+        w.image,
+        row_number() over (partition by w.recording_id, w.is_a_as_b order by w.confidence desc nulls last, w.image) as rank
+    from (
+        select
+            true as is_a_as_b,
+            p.recording_id,
+            p.image,
+            p.confidence
+        from stored_prediction as p
+        where p.label_name = $a
+            and p.label != p.predicted
+            and ($b is null or p.predicted_name = $b)
+            and $direction in ('both', 'a_as_b')
+        union all
+        select
+            false,
+            p.recording_id,
+            p.image,
+            p.confidence
+        from stored_prediction as p
+        where p.predicted_name = $a
+            and p.label != p.predicted
+            and ($b is null or p.label_name = $b)
+            and $direction in ('both', 'b_as_a')
+    ) as w
+    where w.recording_id in (select q.recording_id from recorded as q where q.is_asked)
     qualify rank <= $most
 ),
 counted as materialized (
@@ -107,13 +72,19 @@ piece as materialized (
     from stored_image_activation as a
     where a.image in (select image from mistake)
         and a.recording_id in (select recording_id from mistake)
-        and a.layer_id in (select layer_id from mistake)
+        and a.layer_id = (select any_value(layer_id) from recorded)
+),
+/* Activations are added as whole numbers, in units of 2**-90 or so of the largest: their sum is exact, as in top_neurons_of. */
+unit as materialized (
+    select pow(2, 90 - floor(log2(max(s.max)))) as scale
+    from stored_neuron_summary as s
+    join recorded as q using (recording_id, layer_id)
+    where s.max > 0
 ),
 positive as (
     select
         w.is_a_as_b,
         w.recording_id,
-        w.scale,
         a.piece * 16 + unnest(range(16)) as neuron,
         unnest(a.values) as value
     from mistake as w
@@ -121,14 +92,12 @@ positive as (
         on a.recording_id = w.recording_id
         and a.image = w.image
 ),
-/* Activations are added as whole numbers, in units of 2**-90 or so of the largest: their sum is exact, as in top_neurons_of. */
 total as (
     select
         p.is_a_as_b,
         p.recording_id,
         p.neuron,
-        any_value(p.scale) as scale,
-        sum(cast(p.value * p.scale as hugeint)) as total
+        sum(cast(p.value * (select scale from unit) as hugeint)) as total
     from positive as p
     where p.value > 0
     group by p.is_a_as_b, p.recording_id, p.neuron
@@ -138,7 +107,7 @@ response as materialized (
         t.is_a_as_b,
         t.recording_id,
         t.neuron,
-        cast(t.total as double) / t.scale / x.max as response
+        cast(t.total as double) / (select scale from unit) / x.max as response
     from total as t
     join stored_neuron_summary as x on x.neuron = t.neuron
     join recorded as q

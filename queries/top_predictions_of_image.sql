@@ -9,15 +9,13 @@
 -- column probability: its probability, 0..1
 with top as (
     select
-        r.model_id,
+        n.category_list_id,
         p.top_categories,
         p.top_probabilities
     from stored_prediction as p
-    join stored_recording as r using (recording_id)
-    join stored_model as m using (model_id)
-    join stored_dataset as d using (dataset_id)
-    where m.name = $model
-        and d.name = $dataset
+    join stored_named_recording as n using (recording_id)
+    where n.model_name = $model
+        and n.dataset_name = $dataset
         and p.image = $image
 )
 select
@@ -27,8 +25,7 @@ select
     t.top_probabilities[e.position] as probability
 from top as t
 cross join (select cast(range as integer) as position from range(1, 6)) as e
-join stored_model as m using (model_id)
 join stored_category as c
-    on c.category_list_id = m.category_list_id
+    on c.category_list_id = t.category_list_id
     and c.category = t.top_categories[e.position]
 order by rank

@@ -10,6 +10,8 @@ import deephys_sql as dp
 from deephys_sql import assets
 
 TABLES = ("stored_category_response", "stored_strongest_category")
+ADDED = [("stored_top_image", column) for column in ("place_row", "place_column")]
+ADDED += [("stored_prediction", column) for column in ("label", "label_name", "predicted_name")]
 
 
 def rows(path: Path) -> dict[str, list[tuple]]:
@@ -22,20 +24,22 @@ def undo_since_places_and_directions(connection: duckdb.DuckDBPyConnection) -> N
     """Leave a store as migration 5 finds it."""
     for table in ("stored_reference_maximum", "stored_feature_map", "stored_directions", "stored_direction"):
         connection.execute(f"drop table {table}")
-    for column in ("place_row", "place_column"):
-        connection.execute(f"alter table stored_top_image drop column {column}")
+    for table, column in ADDED:
+        connection.execute(f"alter table {table} drop column {column}")
     connection.execute("delete from stored_migration where version >= 5")
 
 
 def test_places_and_directions(tmp_path: Path) -> None:
-    """Migrations 5 and 6 leave what was recorded as it was, without places; layers of directions can be made of it."""
+    """Migrations 5 to 7 leave what was recorded as it was, without places; layers of directions can be made of it."""
     path = tmp_path / "study.duckdb"
     maxima = "select * from stored_reference_maximum order by all"
+    predictions = "select * from prediction order by all"
     with dp.open(path) as store:
         make.random_study().record(store)
         wanted = store.sql("select * from top_image order by all").fetchall()
         layers = store.sql("select * from layer order by all").fetchall()
         reference_maxima = store.sql(maxima).fetchall()
+        predicted = store.sql(predictions).fetchall()
     with duckdb.connect(str(path)) as connection:
         undo_since_places_and_directions(connection)
     assert dp.migrate(path) is not None
@@ -44,6 +48,7 @@ def test_places_and_directions(tmp_path: Path) -> None:
         assert store.sql("select * from top_image order by all").fetchall() == wanted
         assert store.sql("select * from layer order by all").fetchall() == layers
         assert store.sql(maxima).fetchall() == reference_maxima != []
+        assert store.sql(predictions).fetchall() == predicted
         assert {row[-6:] for row in wanted} == {(None,) * 6}
         store.add_directions("fc", "first", np.eye(1, 20), model="net", progress=False)
         values = "select list(value order by dataset, image) from activation where layer = $layer and neuron = 0"

@@ -477,6 +477,8 @@ TAMPERINGS = {
     "a layer's activations deleted": "delete from stored_activation where layer_id = 1 and recording_id = 1",
     "a prediction deleted": "delete from stored_prediction where recording_id = 1 and image = 7",
     "a prediction changed": "update stored_prediction set predicted = (predicted + 1) % 3 where recording_id = 1 and image = 7",
+    "a label beside a prediction": "update stored_prediction set label = null where recording_id = 1 and image = 7",
+    "a name beside a prediction": "update stored_prediction set label_name = 'x' where recording_id = 1 and image = 7",
     "a prediction twice": "update stored_prediction set image = 8 where recording_id = 1 and image = 7",
     "an image deleted": "delete from stored_image where dataset_id = 1 and image = 7",
     "an image twice": "insert into stored_image select * from stored_image where dataset_id = 1 and image = 7",

@@ -134,6 +134,9 @@ class _Restore:
         self._read_layers()
         self._read_recordings()
         self._read_rows()
+        for recording in self._recordings.values():
+            ids = {"recording_id": recording["recording_id"]}
+            self._connection.execute(assets.sql("recording/label_predictions.sql"), ids)
         self._read_activations()
         for model, reference in references.items():
             if reference is not None and (model, reference) in self._recordings:

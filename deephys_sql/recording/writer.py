@@ -144,7 +144,7 @@ class RecordingWriter:
                     f"{matrix.shape[1]} at image {self.images}."
                 )
         labels = self._write_images(batch)
-        self._write_predictions(batch)
+        self._write_predictions(batch, labels)
         for name, matrix in batch.layers.items():
             self._layers[name].add(matrix, labels, batch.places.get(name))
         self.images += len(batch)
@@ -213,6 +213,7 @@ class RecordingWriter:
     def _create_layers(self, batch: Batch) -> None:
         if self._categories is None:
             self._categories = self._count_categories(batch)
+        self._category_names = pa.array(self._categories, pa.string())
         output = batch.layers.get(self.request.output)
         if output is not None and output.shape[1] != len(self._categories):
             raise InvalidInputError(
@@ -364,7 +365,7 @@ class RecordingWriter:
                     )
         return labels
 
-    def _write_predictions(self, batch: Batch) -> None:
+    def _write_predictions(self, batch: Batch, labels: np.ndarray) -> None:
         count = len(batch)
         if batch.predictions is not None:
             require_categories(batch.predictions, len(self._categories), "prediction", self.images, unknown=False)
@@ -373,10 +374,15 @@ class RecordingWriter:
             predicted, confidence, top, probabilities = batch.predictions, None, None, None
         else:
             predicted, confidence, top, probabilities = predict(output, self.request.output_kind, batch.predictions)
+        label = pa.array(labels.astype(np.int32), mask=labels < 0)
+        predicted = pa.array(predicted.astype(np.int32))
         columns = {
             "recording_id": np.full(count, self._recording_id, np.int32),
             "image": np.arange(self.images, self.images + count, dtype=np.int32),
-            "predicted": predicted.astype(np.int32),
+            "label": label,
+            "label_name": self._category_names.take(label),
+            "predicted": predicted,
+            "predicted_name": self._category_names.take(predicted),
             "confidence": pa.nulls(count, pa.float64()) if confidence is None else confidence,
             "top_categories": pa.nulls(count, pa.list_(pa.int32())) if top is None else _lists(top.astype(np.int32)),
             "top_probabilities": pa.nulls(count, pa.list_(pa.float64())) if top is None else _lists(probabilities),

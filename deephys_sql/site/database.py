@@ -259,7 +259,7 @@ class StoreDatabase(Database):
             timer = threading.Timer(limit_ms / 1000, cursor.interrupt)
             timer.start()
             try:
-                found = cursor.execute(sql, bound)
+                found = cursor.execute(_parsed(sql), bound)
                 columns = [column[0] for column in found.description]
                 rows = found.fetchall() if most is None else found.fetchmany(most + 1)
             except duckdb.InterruptException as error:
@@ -388,6 +388,16 @@ def _json(value: Any) -> Any:
 
 def _results(cursor: sqlite3.Cursor) -> Results:
     return Results(cursor.fetchall(), False, cursor.description)
+
+
+@lru_cache(maxsize=512)
+def _parsed(sql: str) -> duckdb.Statement | str:
+    """Return the statement parsed, which takes a tenth of the time of most questions; a text that is not one statement as it is."""
+    try:
+        (statement,) = duckdb.extract_statements(sql)
+    except (duckdb.Error, ValueError):
+        return sql
+    return statement
 
 
 @lru_cache(maxsize=256)

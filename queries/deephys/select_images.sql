@@ -1,7 +1,7 @@
 -- Some images of a recording, with the whole picture if $whole and it was kept, else the thumbnail.
 select
     i.image,
-    i.label,
+    p.label,
     p.predicted,
     cast(i.metadata as varchar) as metadata,
     case when $whole then coalesce(i.original, i.thumbnail) else i.thumbnail end as picture,

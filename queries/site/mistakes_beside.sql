@@ -3,18 +3,13 @@
 with mistake as materialized (
     select
         p.image,
-        i.label,
+        p.label,
         p.predicted
-    from stored_recording as r
-    join stored_model as m on m.model_id = r.model_id
-    join stored_dataset as d on d.dataset_id = r.dataset_id
-    join stored_prediction as p on p.recording_id = r.recording_id
-    join stored_image as i
-        on i.dataset_id = r.dataset_id
-        and i.image = p.image
-        and i.label != p.predicted
-    where m.name = $model
-        and d.name = $dataset
+    from stored_prediction as p
+    join stored_named_recording as n using (recording_id)
+    where n.model_name = $model
+        and n.dataset_name = $dataset
+        and p.label != p.predicted
 )
 select
     'wrong' as kind,

@@ -40,6 +40,30 @@ counted as (
     from recording as r
     union all
     select
+        r.title,
+        'labels and names beside predictions',
+        r.images,
+        (
+            select count(*)
+            from stored_prediction as p
+            join stored_image as i
+                on i.dataset_id = r.dataset_id
+                and i.image = p.image
+                and i.label is not distinct from p.label
+            join stored_dataset as d on d.dataset_id = r.dataset_id
+            join stored_category as b
+                on b.category_list_id = d.category_list_id
+                and b.category = p.predicted
+                and b.name = p.predicted_name
+            left join stored_category as c
+                on c.category_list_id = d.category_list_id
+                and c.category = p.label
+            where p.recording_id = r.recording_id
+                and c.name is not distinct from p.label_name
+        )
+    from recording as r
+    union all
+    select
         r.title || ', layer ' || l.name,
         'summaries of neurons',
         l.neurons,

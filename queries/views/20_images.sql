@@ -57,12 +57,12 @@ select
     n.model_name as model,
     n.dataset_name as dataset,
     p.image,
-    i.label,
-    lc.label_name,
+    p.label,
+    p.label_name,
     p.predicted,
-    pc.name as predicted_name,
+    p.predicted_name,
     p.confidence,
-    p.predicted = i.label as correct,
+    p.predicted = p.label as correct,
     p.top_categories,
     p.top_probabilities,
     i.metadata
@@ -70,13 +70,7 @@ from stored_prediction as p
 join stored_named_recording as n using (recording_id)
 join stored_image as i
     on i.dataset_id = n.dataset_id
-    and i.image = p.image
-join stored_category as pc
-    on pc.category_list_id = n.category_list_id
-    and pc.category = p.predicted
-join label as lc
-    on lc.category_list_id = n.category_list_id
-    and lc.label is not distinct from i.label;
+    and i.image = p.image;
 comment on view prediction is 'What each model predicted for each image.';
 comment on column prediction.model is 'Name of the model.';
 comment on column prediction.dataset is 'Name of the dataset.';
@@ -93,16 +87,17 @@ comment on column prediction.metadata is 'Free fields of the image, a JSON objec
 
 create view confusion as
 select
-    p.model,
-    p.dataset,
+    n.model_name as model,
+    n.dataset_name as dataset,
     p.label,
     p.label_name,
     p.predicted,
     p.predicted_name,
     count(*) as images
-from prediction as p
+from stored_prediction as p
+join stored_named_recording as n using (recording_id)
 where p.label is not null
-group by p.model, p.dataset, p.label, p.label_name, p.predicted, p.predicted_name;
+group by n.model_name, n.dataset_name, p.label, p.label_name, p.predicted, p.predicted_name;
 comment on view confusion is 'How many images of each label got each prediction; pairs that never occur have no row.';
 comment on column confusion.model is 'Name of the model.';
 comment on column confusion.dataset is 'Name of the dataset.';
@@ -169,12 +164,10 @@ create view dataset_accuracy as
 select
     r.model_name as model,
     r.dataset_name as dataset,
-    count(p.correct) as images,
-    cast(count(*) filter (where p.correct) as double) / nullif(count(p.correct), 0) as accuracy
+    count(p.label) as images,
+    cast(count(*) filter (where p.label = p.predicted) as double) / nullif(count(p.label), 0) as accuracy
 from stored_named_recording as r
-left join prediction as p
-    on p.model = r.model_name
-    and p.dataset = r.dataset_name
+left join stored_prediction as p using (recording_id)
 group by r.model_name, r.dataset_name;
 comment on view dataset_accuracy is 'Accuracy of a model on a dataset, over images whose label is known.';
 comment on column dataset_accuracy.model is 'Name of the model.';

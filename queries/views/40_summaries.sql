@@ -63,10 +63,10 @@ select
     t.image,
     t.value,
     t.value / reference_scale(x.reference_max) as response,
-    i.label,
-    lc.label_name,
+    p.label,
+    p.label_name,
     p.predicted,
-    pc.name as predicted_name,
+    p.predicted_name,
     t.place_row,
     t.place_column,
     seen_from(t.place_column, f.field_left, f.stride_across, f.input_width) as seen_left,
@@ -75,18 +75,7 @@ select
     seen_to(t.place_row, f.field_top, f.field_height, f.stride_down, f.input_height) as seen_bottom
 from stored_top_image as t
 join stored_named_layer as n using (recording_id, layer_id)
-join stored_image as i
-    on i.dataset_id = n.dataset_id
-    and i.image = t.image
-join stored_prediction as p
-    on p.recording_id = t.recording_id
-    and p.image = t.image
-join stored_category as pc
-    on pc.category_list_id = n.category_list_id
-    and pc.category = p.predicted
-join label as lc
-    on lc.category_list_id = n.category_list_id
-    and lc.label is not distinct from i.label
+join stored_prediction as p using (recording_id, image)
 join stored_reference_maximum as x using (recording_id, layer_id, neuron)
 left join stored_feature_map as f
     on f.recording_id = t.recording_id

@@ -4,36 +4,52 @@
 -- Up to 100 are kept with the recording; more are chosen from the activations, and named and normalised afterwards. Of the
 -- two parts one is always empty, which the planner sees.
 create macro top_images(model, layer, neuron, dataset, k) as table
-with named as (
+with top as (
     select
-        n.recording_id,
-        n.layer_id
-    from stored_named_layer as n
+        s.recording_id,
+        s.layer_id,
+        s.image,
+        s.value,
+        s.place_row,
+        s.place_column
+    from stored_top_image as s
+    join stored_named_layer as n using (recording_id, layer_id)
     where n.model_name = model
         and n.layer_name = layer
         and n.dataset_name = dataset
-),
-top as (
-    select
-        s.image,
-        s.value
-    from stored_top_image as s
-    join named using (recording_id, layer_id)
-    where s.neuron = neuron
+        and s.neuron = neuron
         and s.rank <= k
         and k <= 100
     union all
-    (
+    select
+        a.recording_id,
+        a.layer_id,
+        a.image,
+        a.value,
+        s.place_row,
+        s.place_column
+    from (
         select
+            a.recording_id,
+            a.layer_id,
             a.image,
             a.value
         from stored_activation as a
-        join named using (recording_id, layer_id)
-        where a.neuron = neuron
+        join stored_named_layer as n using (recording_id, layer_id)
+        where n.model_name = model
+            and n.layer_name = layer
+            and n.dataset_name = dataset
+            and a.neuron = neuron
+            and a.value > 0
             and k > 100
         order by a.value desc, a.image
         limit k
-    )
+    ) as a
+    left join stored_top_image as s
+        on s.recording_id = a.recording_id
+        and s.layer_id = a.layer_id
+        and s.neuron = neuron
+        and s.image = a.image
 )
 select
     row_number() over (order by t.value desc, t.image) as rank,
@@ -44,33 +60,16 @@ select
     p.label_name,
     p.predicted,
     p.predicted_name,
-    s.place_row,
-    s.place_column,
-    seen_from(s.place_column, f.field_left, f.stride_across, f.input_width) as seen_left,
-    seen_from(s.place_row, f.field_top, f.stride_down, f.input_height) as seen_top,
-    seen_to(s.place_column, f.field_left, f.field_width, f.stride_across, f.input_width) as seen_right,
-    seen_to(s.place_row, f.field_top, f.field_height, f.stride_down, f.input_height) as seen_bottom
+    t.place_row,
+    t.place_column
 from top as t
-join prediction as p
-    on p.model = model
-    and p.dataset = dataset
-    and p.image = t.image
-cross join named
+join stored_prediction as p using (recording_id, image)
 join stored_reference_maximum as x
-    on x.recording_id = named.recording_id
-    and x.layer_id = named.layer_id
+    on x.recording_id = t.recording_id
+    and x.layer_id = t.layer_id
     and x.neuron = neuron
-left join stored_top_image as s
-    on s.recording_id = named.recording_id
-    and s.layer_id = named.layer_id
-    and s.neuron = neuron
-    and s.image = t.image
-left join stored_feature_map as f
-    on f.recording_id = named.recording_id
-    and f.layer_id = named.layer_id
-where t.value > 0
 order by rank;
-comment on macro table top_images is 'The k images of a dataset that activate a neuron most: top_images(model, layer, neuron, dataset, k). Positive activations; ties to the lower image. Places, as in the view top_image, are kept for the first 100.';
+comment on macro table top_images is 'The k images of a dataset that activate a neuron most: top_images(model, layer, neuron, dataset, k). Positive activations; ties to the lower image. Places are kept for the first 100; what they see of the picture is in the view top_image.';
 
 create macro top_neurons(model, layer, dataset, image, k) as table
 select
