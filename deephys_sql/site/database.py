@@ -39,7 +39,7 @@ from deephys_sql.site.sandbox import InProcess, Sandbox
 from deephys_sql.site.translation import is_unsorted_page, named_parameters, translate
 
 KEPT_RESULTS = 1000
-MEMORY_MB = 4000  # of DuckDB's buffers, for each version of a store
+MEMORY_MB = 2000  # of the buffers of each of the two DuckDB instances of a version of a store
 
 # The statements with which Datasette reads the schema; no functions, so that nothing can be computed in them.
 _INTROSPECTION = re.compile(
@@ -67,28 +67,29 @@ class Version:
         while True:
             self.stamp = stamp(path.stat())
             self._fast = self._connect(threads=os.cpu_count() or 1)
-            self._steady = self._connect(threads=1)
+            self._single = self._connect(threads=1)
             if stamp(path.stat()) == self.stamp:
                 break
-            _close(self._fast, self._steady)  # it was replaced between the two
+            _close(self._fast, self._single)  # it was replaced between the two
         try:
             with contextlib.closing(self._fast.cursor()) as cursor:
                 migrations.require_current(use(cursor), path)
         except DeephysError:
-            _close(self._fast, self._steady)
+            _close(self._fast, self._single)
             raise
-        self._annotations = {one: Gathered(one, log) for one in (self._fast, self._steady)}
+        self._annotations = {one: Gathered(one, log) for one in (self._fast, self._single)}
         self.counts: dict[str, int | None] | None = None
         self.kept: dict[str, Results] = {}
         self.tables, self.shadow = schema.read(self.cursor())
-        weakref.finalize(self, _close, self._fast, self._steady)
+        weakref.finalize(self, _close, self._fast, self._single)
 
-    def cursor(self, *, steady: bool = False) -> duckdb.DuckDBPyConnection:
+    def cursor(self, *, single: bool = False) -> duckdb.DuckDBPyConnection:
         """Return a connection of its own for one statement.
 
-        steady: rows come in the order stored, also without an order by; with several threads DuckDB promises none.
+        single: on one thread. Rows come in the order stored, also without an order by, which DuckDB doesn't promise on several;
+        and statements that run beside each other take less processor time.
         """
-        connection = self._steady if steady else self._fast
+        connection = self._single if single else self._fast
         cursor = connection.cursor()
         cursor.execute("use store")
         if self._annotations[connection].show(cursor):
@@ -179,10 +180,11 @@ class StoreDatabase(Database):
     async def query(self, sql: str, parameters: Mapping[str, Any] | None = None, *, time_limit_ms: int | None = None) -> Results:
         """Run our own SQL with bound parameters, and return all rows.
 
+        A page asks several short questions at once, each on one thread; one that is given its own time has all threads.
         Raises `sqlite3.OperationalError` with DuckDB's message, `QueryInterrupted` past the time limit.
         """
         sql, bound = named_parameters(sql, parameters or {})
-        return await self._run(sql, bound, None, time_limit_ms or self.ds.sql_time_limit_ms)
+        return await self._run(sql, bound, None, time_limit_ms or self.ds.sql_time_limit_ms, single=time_limit_ms is None)
 
     async def execute(self, sql, params=None, truncate=False, custom_time_limit=None, page_size=None, log_sql_errors=True):
         if _INTROSPECTION.fullmatch(sql):
@@ -214,9 +216,9 @@ class StoreDatabase(Database):
                 if custom_time_limit and custom_time_limit <= self.ds.setting("facet_suggest_time_limit_ms"):
                     raise QueryInterrupted(TimeoutError("facets are not suggested for a visitor's condition"), sql, params)
                 return await self._run_for_visitor(statement, bound, most)
-            steady = table is not None and table.is_long and is_unsorted_page(statement)
+            single = table is not None and table.is_long and is_unsorted_page(statement)
             if table is None or bound or truncate or not (custom_time_limit or "count(*)" in statement):
-                return await self._run(statement, bound, most, limit, steady=steady)
+                return await self._run(statement, bound, most, limit, single=single)
             kept = self.version().kept  # counts and suggested facets of a whole table stay as they are until the file is replaced
             results = kept.get(statement)
             if results is None:
@@ -242,20 +244,20 @@ class StoreDatabase(Database):
                 return self.version().tables[name], "_where" in context.arguments
         return None, sql not in self._statements
 
-    async def _run(self, sql: str, bound: dict | list, most: int | None, limit_ms: int, *, steady: bool = False) -> Results:
+    async def _run(self, sql: str, bound: dict | list, most: int | None, limit_ms: int, *, single: bool = False) -> Results:
         version = self.version()
         try:
-            return await self._run_on(version, sql, bound, most, limit_ms, steady)
+            return await self._run_on(version, sql, bound, most, limit_ms, single)
         except duckdb.FatalException:  # an earlier statement broke the engine
             await asyncio.to_thread(self._replace_broken, version)
         try:
-            return await self._run_on(self.version(), sql, bound, most, limit_ms, steady)
+            return await self._run_on(self.version(), sql, bound, most, limit_ms, single)
         except duckdb.FatalException as error:
             raise sqlite3.OperationalError(str(error)) from error
 
-    async def _run_on(self, version: Version, sql: str, bound: dict | list, most: int | None, limit_ms: int, steady: bool) -> Results:
+    async def _run_on(self, version: Version, sql: str, bound: dict | list, most: int | None, limit_ms: int, single: bool) -> Results:
         def run() -> Results:
-            cursor = version.cursor(steady=steady)
+            cursor = version.cursor(single=single)
             timer = threading.Timer(limit_ms / 1000, cursor.interrupt)
             timer.start()
             try:

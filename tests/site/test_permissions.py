@@ -25,7 +25,7 @@ PAGES = {
     f"{MODEL}/compare": SCORED | {"confusion"},
     f"{BASE}/search?q=1&stay=1": {"image"},
     f"{BASE}/random/neuron": set(),
-    f"{BASE}/random/mistake": {"confusion", "prediction", "image"},
+    f"{BASE}/random/mistake": {"confusion", "prediction"},
     f"{BASE}/picture/clean/0": {"image"},
     f"{BASE}/original/clean/0": {"image"},
     f"{BASE}/export.csv?table=prediction": {"prediction"},
