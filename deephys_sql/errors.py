@@ -25,6 +25,10 @@ class StoreVersionError(DeephysError):
     """The store's schema is older or newer than this package, or was made by an altered migration."""
 
 
+class StoreDamagedError(DeephysError):
+    """What is stored contradicts itself."""
+
+
 class StoreFullError(DeephysError):
     """The disk, or a limit on the file's size, left no room to write."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from deephys_sql import annotations, assets, migrations, query
+from deephys_sql import annotations, assets, migrations, query, scores
 from deephys_sql.check import find_problems
 from deephys_sql.connection import failures_explained, use
 from deephys_sql.errors import (
@@ -174,6 +174,38 @@ class Store:
         text, bound = known[name].bind(parameters)
         self._require_names(bound)
         return self.sql(text, **bound)
+
+    def scores(
+        self, model: str, layer: str, *, dataset: str, reference: str | None = None, progress: bool = True
+    ) -> duckdb.DuckDBPyRelation:
+        """Give the scores of a layer's neurons on a dataset, against any reference: the rows of the macro `scores`, sooner.
+
+        >>> import deephys_sql as dp, numpy as np, tempfile
+        >>> store = dp.open(tempfile.mkdtemp() + "/study.duckdb")
+        >>> for dataset, values in {"day": [1, 2, 4], "night": [2, 1, 0]}.items():
+        ...     store.add_recording(model="net", dataset=dataset, activations={"fc": np.array(values)[:, None]}, labels=[0, 1, 2],
+        ...                         predictions=[0, 1, 2], categories=["cat", "dog", "owl"], progress=False)
+        >>> store.scores("net", "fc", dataset="day", reference="night").df()[["neuron", "activation_ratio", "spurious"]]
+           neuron  activation_ratio  spurious
+        0       0               2.0       0.0
+
+        reference: the dataset to measure against; without it the model's default reference, whose scores are kept and only read.
+            Others are computed in array code when this is called, the same numbers to the last bit as those of the macro.
+
+        Returns what `sql` returns, a row a neuron in their order: layer, neuron, activation_ratio, response_loss, novelty, spurious
+        (0..1), reason, fewest_images, as in the view `neuron_score`. Raises `UnknownNameError` for a model, layer or dataset that
+        isn't there, or a recording without the layer.
+        Source: Sarkar et al., "Deephys", sections 2.2, 4.4 and 4.5.
+        """
+        self._require_names({"model": model, "layer": layer, "dataset": dataset, "reference": reference})
+        cursor = self._cursor()
+        asked = scores.find(cursor, model, layer, dataset, reference)
+        if asked is None:
+            raise UnknownNameError(
+                f"model {model!r} was recorded on dataset {dataset!r} without layer {layer!r}, so it has no scores there. "
+                f"Name another dataset, or record that layer on it."
+            )
+        return scores.scores(cursor, layer, asked, progress=progress)
 
     def models(self) -> duckdb.DuckDBPyRelation:
         """The models and their default references.

@@ -1,5 +1,6 @@
 """What is asked to be recorded, and the batches that it comes in."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,7 +71,7 @@ def _require_category_names(categories: Any) -> None:
     if isinstance(categories, str | bytes | Mapping | Set) or not hasattr(categories, "__len__") or not len(categories):
         raise InvalidInputError(f"categories must be a list of names; got {categories!r}.")
     names = [str(name) for name in categories]
-    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1][:3]:
+    if twice := [name for name, count in Counter(names).items() if count > 1][:3]:
         raise InvalidInputError(f"categories must be distinct names; {', '.join(map(repr, twice))} appear twice.")
     for category, name in enumerate(names):
         require_text(name, f"the name in categories of category {category}")

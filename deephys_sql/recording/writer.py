@@ -1,5 +1,6 @@
 """Writes recordings into the store, in a transaction: all of it becomes visible, or nothing."""
 
+import dataclasses
 import hashlib
 import importlib.metadata
 import json
@@ -11,7 +12,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from deephys_sql import assets
+from deephys_sql import assets, scores
 from deephys_sql.errors import (
     CategoriesDifferError,
     DatasetDiffersError,
@@ -482,12 +483,14 @@ def create_category_list(connection: duckdb.DuckDBPyConnection, categories: Sequ
 
 
 def derive(connection: duckdb.DuckDBPyConnection, model_id: int) -> None:
-    """Derive names, maxima in the references, and a model's scores against its default reference anew."""
+    """Derive names and maxima in the references anew, and those scores of a model against its default reference that are missing."""
     connection.execute(assets.sql("recording/derive.sql"))
-    connection.execute(assets.sql("recording/delete_scores.sql"), {"model_id": model_id})
-    pairs = connection.execute(assets.sql("recording/select_score_pairs.sql"), {"model_id": model_id}).fetchall()
-    for recording, reference in pairs:
-        connection.execute(assets.sql("recording/insert_scores.sql"), {"recording": recording, "reference": reference})
+    connection.execute(assets.sql("recording/delete_stale_scores.sql"), {"model_id": model_id})
+    rows = connection.execute(assets.sql("recording/select_unscored_layers.sql"), {"model_id": model_id}).fetchall()
+    for ids in rows:
+        statement = "insert into stored_neuron_score select $recording_id, $reference_recording_id, $layer_id, * from incoming"
+        for incoming in scores.compute(connection, asked := scores.Asked(*ids)):  # noqa: B007 - the statement names it
+            connection.execute(statement, dataclasses.asdict(asked))
 
 
 def images_checksum(connection: duckdb.DuckDBPyConnection, dataset_id: int) -> str:

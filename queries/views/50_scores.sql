@@ -1,7 +1,8 @@
 -- title: Scores of neurons
 -- Activation ratio, response loss, novelty and spurious score of every neuron of a recording against a reference
 -- (Sarkar et al., "Deephys", sections 2.2, 4.4 and 4.5). Ranks are doubled, so that average ranks are integers and
--- Spearman's correlation comes from exact sums, whatever their order.
+-- Spearman's correlation comes from exact sums, whatever their order; the mean of doubled ranks is always the count plus 1.
+-- `deephys_sql/scores.py` computes the same in array code, when a recording is committed.
 
 create macro score_rows(recording, reference) as table
 with neuron as (
@@ -60,9 +61,9 @@ correlation as (
         k.neuron,
         count(*) as categories,
         min(k.images) as fewest_images,
-        cast(count(*) * sum(k.rank * k.reference_rank) - sum(k.rank) * sum(k.reference_rank) as double) as covariance,
-        cast(count(*) * sum(k.rank * k.rank) - sum(k.rank) * sum(k.rank) as double) as variance,
-        cast(count(*) * sum(k.reference_rank * k.reference_rank) - sum(k.reference_rank) * sum(k.reference_rank) as double) as reference_variance
+        cast(sum(k.rank * k.reference_rank) - count(*) * (count(*) + 1) * (count(*) + 1) as double) as covariance,
+        cast(sum(k.rank * k.rank) - count(*) * (count(*) + 1) * (count(*) + 1) as double) as variance,
+        cast(sum(k.reference_rank * k.reference_rank) - count(*) * (count(*) + 1) * (count(*) + 1) as double) as reference_variance
     from ranked as k
     group by k.layer_id, k.neuron
 )

@@ -9,6 +9,10 @@ import study as make
 from hypothesis import given
 from scipy import stats
 
+import deephys_sql as dp
+from deephys_sql import scores
+from deephys_sql.errors import StoreDamagedError, UnknownNameError
+
 SCORES = "activation_ratio, response_loss, novelty, spurious, reason, fewest_images"
 
 
@@ -407,3 +411,172 @@ def test_density_needs_scores(recorded):
     for score in ("spurious", "novelty"):
         rows = recorded.query("score_density", model="net", layer="fc", score=score).fetchall()
         assert {row[0] for row in rows} == {"shifted"}
+
+
+# The call, and what is kept: computed in array code, where the macro is SQL.
+
+
+def called_scores(store, model="net", layer="fc", dataset="shifted", reference="clean"):
+    relation = store.scores(model, layer, dataset=dataset, reference=reference, progress=False)
+    assert relation.columns == ["layer", "neuron", *SCORES.split(", ")]
+    rows = relation.fetchall()
+    assert [row[:2] for row in rows] == [(layer, neuron) for neuron in range(len(rows))]
+    return [row[2:] for row in rows]
+
+
+def bits(rows):
+    """Rows as texts that tell every two numbers apart, 0.0 and -0.0 too."""
+    return [repr(row) for row in rows]
+
+
+@given(study=make.studies(most_images=30))
+def test_the_call_gives_what_the_macro_gives(record_new, study):
+    """To the last bit, against any reference, the default one and the dataset itself included."""
+    store, model, study = record_new(study)
+    clean, shifted = study.parts
+    for dataset, reference in ((clean, shifted), (clean, clean), (shifted, clean)):
+        names = {"model": model, "dataset": dataset, "reference": reference}
+        assert bits(called_scores(store, **names)) == bits(macro_scores(store, **names))
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """40 categories, of which each dataset lacks some; neurons with ties, silent ones, constant ones; and its activations."""
+    rng = np.random.default_rng(5)
+    parts = {}
+    for name, missing in (("clean", [0, 17]), ("shifted", [17, 39]), ("night", [])):
+        values = np.maximum(rng.normal(size=(300, 50)).round(rng.integers(0, 3)), 0)
+        values[:, 10:20] = rng.integers(0, 3, (300, 10))
+        values[:, 20:30] = rng.random((300, 10)) ** 6
+        values[:, rng.integers(30, 34)] = 0
+        values[:, rng.integers(34, 38)] = 2
+        labels = rng.integers(-1, 40, 300)
+        parts[name] = part_of(values, np.where(np.isin(labels, missing), -1, labels), 40)
+    with dp.open(tmp_path_factory.mktemp("wide") / "study.duckdb") as store:
+        study = make.Study(parts, [str(i) for i in range(40)])
+        study.record(store)
+        yield store, study
+
+
+@pytest.mark.parametrize("values_at_once", [1, 40 * 7, 2**20])
+def test_some_neurons_at_a_time(wide, monkeypatch, values_at_once):
+    """The scores are SciPy's, and the macro's to the last bit, however many neurons are scored together."""
+    store, study = wide
+    monkeypatch.setattr(scores, "VALUES_AT_ONCE", values_at_once)
+    for dataset, reference in (("clean", "night"), ("shifted", "night"), ("night", "shifted")):
+        found = called_scores(store, dataset=dataset, reference=reference)
+        here, there = study.parts[dataset], study.parts[reference]
+        check_scores(found, here.activations["fc"], here.labels, there.activations["fc"], there.labels)
+        assert bits(found) == bits(macro_scores(store, dataset=dataset, reference=reference))
+    with store.snapshot() as connection:
+        tables = list(scores.compute(connection, scores.find(connection, "net", "fc", "clean", "night")))
+    together = max(1, values_at_once // 40)
+    assert [len(table) for table in tables] == [min(together, 50 - first) for first in range(0, 50, together)]
+
+
+def test_halves_of_the_ninth_decimal_go_up(store):
+    """1/1024 rounds to 0.000976563, as in SQL, and does not tie with 0.000976562."""
+    labels = [0, 1, 2, 3]
+    record_pair(store, ([[1], [0.5], [0.25], [0]], labels), ([[1], [2**-10], [0.000976562], [0]], labels), 4)
+    assert called_scores(store) == macro_scores(store)
+    assert called_scores(store, reference=None)[0][3] == 0
+
+
+def test_as_many_categories_as_imagenet_has(store):
+    """Sums of products of 21,841 ranks are exact, whatever their sign; SciPy agrees."""
+    count = 21_841
+    labels, rng = np.arange(count), np.random.default_rng(0)
+    clean = rng.random((count, 4)).astype(np.float32)
+    shifted = np.stack([-clean[:, 0], clean[:, 1].round(2), rng.random(count), clean[:, 3]], axis=1).astype(np.float32) + 1
+    shifted[count // 2 :, 3] += 1
+    for name, values in (("clean", clean), ("shifted", shifted)):
+        store.add_recording(
+            model="net",
+            dataset=name,
+            activations={"fc": values},
+            labels=labels,
+            predictions=labels,
+            categories=[str(c) for c in labels],
+            progress=False,
+        )
+    found = called_scores(store)
+    assert bits(found) == bits(macro_scores(store))
+    expected = [1 - abs(stats.spearmanr(a, b).statistic) for a, b in zip(clean.T, shifted.T)]
+    assert [row[3] for row in found] == pytest.approx(expected, abs=1e-6)
+    assert found[0][3] < 1e-6 < found[1][3] < 0.01 < found[3][3] < 0.9 < found[2][3]
+
+
+def test_a_call_for_a_layer_that_one_side_lacks(store):
+    """A reference without the layer is a reason, as in the macro; a dataset without it is refused, as are names that aren't there."""
+    labels = [0, 1, 2]
+    for name, layers in (("clean", ["other"]), ("shifted", ["fc", "other"])):
+        store.add_recording(
+            model="net",
+            dataset=name,
+            activations={layer: np.eye(3) for layer in layers},
+            labels=labels,
+            predictions=labels,
+            categories=list("abc"),
+            progress=False,
+        )
+    assert {row[4] for row in called_scores(store)} == {"not_in_reference"}
+    assert called_scores(store) == macro_scores(store)
+    assert called_scores(store, dataset="shifted", reference="shifted")[0][3] == 0
+    with pytest.raises(UnknownNameError, match="'net' was recorded on dataset 'clean' without layer 'fc'"):
+        store.scores("net", "fc", dataset="clean")
+    for names in ({"dataset": "noon"}, {"dataset": "clean", "reference": "noon"}):
+        with pytest.raises(UnknownNameError, match="noon"):
+            store.scores("net", "fc", **names)
+
+
+def test_damaged_category_responses_are_refused(store, study):
+    """Where a neuron lacks a category that others have, the file was changed: nothing is computed from it."""
+    study.record(store)
+    with store.transaction() as connection:
+        connection.execute("delete from stored_category_response where neuron = 3 and category = 1")
+    with pytest.raises(StoreDamagedError, match="deephys-sql check"):
+        store.scores("net", "fc", dataset="clean", reference="shifted")
+
+
+def test_only_what_is_missing_is_scored(store, study, monkeypatch):
+    """A commit scores the layers that it adds, and all of them when the reference is another one, or is recorded again."""
+    asked, compute = [], scores.compute
+    monkeypatch.setattr(scores, "compute", lambda connection, one: asked.append(one) or compute(connection, one))
+
+    def scored():
+        """Which layer was scored on which dataset since this was asked last."""
+        found = []
+        for one in asked:
+            ids = {"r": one.recording_id, "l": one.layer_id}
+            text = "select layer_name, dataset_name from stored_named_layer where recording_id = $r and layer_id = $l"
+            found += store.sql(text, **ids).fetchall()
+        asked.clear()
+        return sorted(found)
+
+    def all_of(*datasets):
+        return sorted((layer, dataset) for layer in ("conv", "fc", "output") for dataset in datasets)
+
+    with store.transaction():
+        study.record(store)
+    assert scored() == all_of("shifted", "unlabelled")
+    before = kept_scores(store)
+    make.record(store, "net", "again", study.parts["shifted"], study.categories)
+    assert scored() == all_of("again")
+    make.record(store, "net", "unlabelled", study.parts["unlabelled"], study.categories, replace=True)
+    assert scored() == all_of("unlabelled")
+    make.record(store, "another", "shifted", study.parts["shifted"], study.categories)
+    make.record(store, "another", "clean", study.parts["clean"], study.categories)
+    assert scored() == all_of("clean")
+    store.add_directions("fc", "sum", np.ones((1, 20)), model="net", progress=False)
+    assert scored() == [("sum", "again"), ("sum", "shifted"), ("sum", "unlabelled")]
+    assert kept_scores(store) == kept_scores(store, dataset="again") == before
+    store.set_reference("net", "shifted")
+    assert scored() == sorted([*all_of("again", "clean", "unlabelled"), ("sum", "again"), ("sum", "clean"), ("sum", "unlabelled")])
+    store.set_reference("net", "shifted")
+    assert scored() == []
+    make.record(store, "net", "shifted", study.parts["shifted"], study.categories, replace=True)
+    assert scored() == sorted([*all_of("again", "clean", "unlabelled"), ("sum", "again"), ("sum", "clean"), ("sum", "unlabelled")])
+    store.set_reference("net", "clean")
+    assert kept_scores(store) == kept_scores(store, dataset="again") == before
+    kept = "select count(*), count(distinct (recording_id, layer_id, neuron)) from stored_neuron_score"
+    assert len(set(store.sql(kept).fetchall()[0])) == 1
