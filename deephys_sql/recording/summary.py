@@ -15,7 +15,8 @@ class LayerSummary:
     Sums are in float64 and depend on the order and size of the blocks given to `add`; give blocks of one fixed size.
 
     >>> summary = LayerSummary(neurons=1, categories=2)
-    >>> summary.add(np.array([[1.0, -3.0]], np.float32), np.array([0, 1]))
+    >>> images = np.array([[1.0], [-3.0]], np.float32)
+    >>> summary.add(images, images.T.copy(), np.array([0, 1]))
     >>> float(summary.mean[0]), float(summary.share_positive[0]), summary.category_sums.tolist()
     (-1.0, 0.5, [[1.0], [0.0]])
     """
@@ -32,24 +33,24 @@ class LayerSummary:
         self._top = np.zeros((neurons, TOP_IMAGES), np.uint64)
         self._places: np.ndarray | None = None  # of the top images, from the first block on that has places
 
-    def add(self, block: np.ndarray, labels: np.ndarray, places: np.ndarray | None = None) -> None:
-        """Take in the next images: float32, neurons x images in contiguous rows, and their labels (-1 for unknown).
+    def add(self, by_image: np.ndarray, by_neuron: np.ndarray, labels: np.ndarray, places: np.ndarray | None = None) -> None:
+        """Take in the next images: float32, images x neurons and neurons x images, both in contiguous rows, and labels (-1 for unknown).
 
         places: where each value lies, images x neurons (see `places.pack`).
         """
         if places is not None and self._places is None:
             self._places = np.full(self._top.shape, -1)
-        np.minimum(self.min, block.min(axis=1), out=self.min)
-        np.maximum(self.max, block.max(axis=1), out=self.max)
+        np.minimum(self.min, by_neuron.min(axis=1), out=self.min)
+        np.maximum(self.max, by_neuron.max(axis=1), out=self.max)
         known = np.flatnonzero(labels >= 0)
         one_hot = scipy.sparse.csr_array((np.ones(len(known)), (labels[known], known)), shape=(len(self.category_images), len(labels)))
-        for first in range(0, len(block), NEURONS_AT_ONCE):
+        for first in range(0, len(by_neuron), NEURONS_AT_ONCE):
             neurons = slice(first, first + NEURONS_AT_ONCE)
-            values = block[neurons].astype(np.float64)
-            self._add_moments(neurons, values)
+            values = by_neuron[neurons]
+            self._add_moments(neurons, values.astype(np.float64))
             self._positive[neurons] += (values > 0).sum(axis=1)
-            self.category_sums[:, neurons] += one_hot @ np.maximum(values, 0).T
-            self._add_top(neurons, block[neurons], places)
+            self.category_sums[:, neurons] += one_hot @ np.maximum(by_image[:, neurons], 0).astype(np.float64)
+            self._add_top(neurons, values, places)
         self.category_images += np.bincount(labels[known], minlength=len(self.category_images))
         self.images += len(labels)
 
@@ -98,7 +99,7 @@ class LayerSummary:
         top = self._top[neurons]
         least = _unpack(top.min(axis=1))[1]
         # An image that only equals the least of a full list comes later, so it ranks below it.
-        neuron, image = np.nonzero(values > np.maximum(least, 0)[:, None])
+        neuron, image = np.divmod(np.flatnonzero(values > np.maximum(least, 0)[:, None]), values.shape[1])
         if not len(neuron):
             return
         counts = np.bincount(neuron, minlength=len(values))
