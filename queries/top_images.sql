@@ -31,26 +31,28 @@ from (
     select *
     from (
         select
-            r.image,
-            r.value,
-            r.response,
+            a.image,
+            a.value,
+            a.value / reference_scale(x.reference_max) as response,
             p.label,
             p.label_name,
             p.predicted,
             p.predicted_name,
             p.confidence,
-            p.correct,
-            p.metadata
-        from response as r
-        join prediction as p
-            on p.model = r.model
-            and p.dataset = r.dataset
-            and p.image = r.image
-        where r.model = $model
-            and r.layer = $layer
-            and r.neuron = $neuron
-            and r.dataset = $dataset
-            and r.value > 0
+            p.predicted = p.label as correct,
+            i.metadata
+        from stored_activation as a
+        join stored_named_layer as n using (recording_id, layer_id)
+        join stored_reference_maximum as x using (recording_id, layer_id, neuron)
+        join stored_prediction as p using (recording_id, image)
+        join stored_image as i
+            on i.dataset_id = n.dataset_id
+            and i.image = a.image
+        where n.model_name = $model
+            and n.layer_name = $layer
+            and n.dataset_name = $dataset
+            and a.neuron = $neuron
+            and a.value > 0
     ) as c
     where $where
     order by c.value desc, c.image
