@@ -24,6 +24,7 @@ def parts(size: str, folder: Path, picture: Path | None) -> dict[str, list[str]]
     return {
         "Recording": ["recording.py", "--size", size, "--folder", str(folder)],
         "Questions": ["questions.py", "--size", size, "--folder", str(folder / f"questions-{size}")],
+        "Plans": ["plans.py", "--size", size, "--folder", str(folder / f"questions-{size}")],
         "Growth": [
             "growth.py",
             "--size",

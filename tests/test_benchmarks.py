@@ -52,3 +52,19 @@ def test_questions_have_one_answer(benchmark, tmp_path):
             answers = {name: form(1) for name, form in question.forms.items()}
             assert all(answers.values()), question.title
             assert len(set(map(str, answers.values()))) == 1, (question.title, answers)
+
+
+def test_plans_tell_what_is_read(benchmark, tmp_path):
+    """A question's plan names the tables that it reads, each step in a line."""
+    plans, questions = benchmark("plans"), benchmark("questions")
+    study = questions.Study(images=300, neurons=16, datasets=2, categories=20)
+    asked = plans.Profiled(study, study.store(tmp_path))
+    tables = {
+        "top 100 images of a neuron, from the summary": "stored_top_image",
+        "top 100 images of a neuron, of one metadata": "stored_activation",
+        "top neurons of a confusion set": "stored_image_activation",
+    }
+    for question in [*questions.top_images(asked, None), *questions.top_neurons(asked, None)]:
+        row, plan = plans.profiled(asked, question, turns=2)
+        assert row[0] == question.title and int(row[-1]) == len(plan)
+        assert any(f"table_scan {tables.get(question.title, 'stored_')}" in line for line in plan)
