@@ -124,6 +124,9 @@ class Asked:
             parameters = {"layer": LAYER, **parameters}
         return self._store.query(name, model=MODEL, **parameters).fetchall()
 
+    def scores(self, dataset: str, reference: str) -> list[tuple]:
+        return self._store.scores(MODEL, LAYER, dataset=dataset, reference=reference).fetchall()
+
     def sql(self, text: str, *values: object) -> list[tuple]:
         """Run SQL as any client of DuckDB would."""
         return self._plain.execute(text, values).fetchall()
@@ -330,10 +333,11 @@ def top_neurons(asked: Asked, beside: Beside | None) -> Iterator[Question]:
 
 
 def scores(asked: Asked, beside: Beside) -> Iterator[Question]:
+    """Those against the default reference are kept; those of the first dataset against the last are computed."""
     study = asked.study
-    reference, here = (beside.response_sums(number).T for number in (0, study.datasets - 1))
-    images = np.bincount(study.labels(0)), np.bincount(study.labels(study.datasets - 1))
-    responses = [np.round(sums / (count * np.float64(beside.maxima[:, None])), 9) for sums, count in zip((reference, here), images)]
+    first, last = 0, study.datasets - 1
+    maxima = np.float64(beside.array.max(axis=0)[:, None])
+    responses = [np.round(beside.response_sums(n).T / (np.bincount(study.labels(n)) * maxima), 9) for n in (first, last)]
 
     def rounded(values: object) -> list[float]:
         return [round(float(value), 6) for value in values]
@@ -342,24 +346,24 @@ def scores(asked: Asked, beside: Beside) -> Iterator[Question]:
         return rounded(1 - abs(scipy.stats.spearmanr(a, b).statistic) for a, b in zip(*responses))
 
     def by_rows(turn: int) -> list[float]:
-        first, second = (scipy.stats.rankdata(values, axis=1) - (study.categories + 1) / 2 for values in responses)
-        return rounded(1 - abs((first * second).sum(1) / np.sqrt((first**2).sum(1) * (second**2).sum(1))))
+        left, right = (scipy.stats.rankdata(values, axis=1) - (study.categories + 1) / 2 for values in responses)
+        return rounded(1 - abs((left * right).sum(1) / np.sqrt((left**2).sum(1) * (right**2).sum(1))))
 
-    live = f"select spurious from scores('{MODEL}', '{LAYER}', '{asked.dataset}', '{study.names[0]}') order by neuron"
+    live = f"select spurious from scores('{MODEL}', '{LAYER}', '{study.names[first]}', '{study.names[last]}') order by neuron"
     kept = "select spurious, novelty, activation_ratio from neuron_score where model = ? and layer = ? and dataset = ? order by neuron"
     title = f"all scores of {study.neurons:,} neurons, {study.categories:,} categories"
     yield Question(
-        f"{title}, kept", 0.030, {"view `neuron_score`": lambda turn: rounded(firsts(asked.sql(kept, MODEL, LAYER, asked.dataset)))}
-    )
-    yield Question(
-        f"{title}, computed",
-        3,
+        f"{title}, kept",
+        0.030,
         {
-            "macro `scores`": lambda turn: rounded(firsts(asked.sql(live))),
-            "`rankdata` (spurious alone)": by_rows,
-            "`spearmanr` by neuron (spurious alone)": by_neuron,
+            "view `neuron_score`": lambda turn: rounded(firsts(asked.sql(kept, MODEL, LAYER, asked.dataset))),
+            "`Store.scores`": lambda turn: rounded(firsts(asked.scores(asked.dataset, study.names[first]), 5)),
         },
     )
+    beside_it = {"`rankdata` (spurious alone)": by_rows, "`spearmanr` by neuron (spurious alone)": by_neuron}
+    yield Question(f"{title}, computed in SQL", 3, {"macro `scores`": lambda turn: rounded(firsts(asked.sql(live))), **beside_it})
+    call = {"`Store.scores`": lambda turn: rounded(firsts(asked.scores(study.names[first], study.names[last]), 5))}
+    yield Question(f"{title}, computed by a Python call", 0.7, call | beside_it)
 
 
 def similar(asked: Asked, beside: Beside) -> Iterator[Question]:

@@ -51,12 +51,18 @@ def scores(connection: duckdb.DuckDBPyConnection, layer: str, asked: Asked, *, p
     kept = connection.sql(assets.sql("scores/select_kept.sql"), params=dataclasses.asdict(asked))
     if kept.limit(1).fetchall():
         return kept
-    rows = pa.concat_tables(compute(connection, asked, progress=progress))
-    return connection.from_arrow(rows.add_column(0, "layer", pa.array([layer] * len(rows), pa.string())))
+    rows = pa.concat_tables(compute(connection, asked, progress=progress)).drop_columns([field.name for field in dataclasses.fields(Asked)])
+    return connection.from_arrow(rows.add_column(0, "layer", pa.repeat(layer, len(rows))))
+
+
+def stand_in(cursor: duckdb.DuckDBPyConnection, rows: pa.Table) -> None:
+    """Let rows that `compute` gave stand in place of what the macro `score_rows` would compute, for one cursor; it gives no others then."""
+    cursor.from_arrow(rows).query("computed", "create temp table computed_score as from computed")
+    cursor.execute(assets.sql("scores/stand_in.sql"))
 
 
 def compute(connection: duckdb.DuckDBPyConnection, asked: Asked, *, progress: bool = False) -> Iterator[pa.Table]:
-    """Give the scores of some neurons after others: the columns of `stored_neuron_score` behind the ids, a row a neuron.
+    """Give the scores of some neurons after others: rows of `stored_neuron_score`.
 
     Raises `StoreDamagedError` when the neurons of a layer have responses to different categories.
     """
@@ -75,7 +81,8 @@ def compute(connection: duckdb.DuckDBPyConnection, asked: Asked, *, progress: bo
                 _read(connection, here, numbers),
                 _read(connection, there, numbers),
             )
-            yield pa.table({"neuron": numbers, **columns})
+            ids = {name: pa.repeat(pa.scalar(number, pa.int32()), len(part)) for name, number in dataclasses.asdict(asked).items()}
+            yield pa.table({**ids, "neuron": numbers, **columns})
             bar.update(len(part))
 
 

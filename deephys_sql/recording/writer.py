@@ -1,6 +1,5 @@
 """Writes recordings into the store, in a transaction: all of it becomes visible, or nothing."""
 
-import dataclasses
 import hashlib
 import importlib.metadata
 import json
@@ -488,9 +487,8 @@ def derive(connection: duckdb.DuckDBPyConnection, model_id: int) -> None:
     connection.execute(assets.sql("recording/delete_stale_scores.sql"), {"model_id": model_id})
     rows = connection.execute(assets.sql("recording/select_unscored_layers.sql"), {"model_id": model_id}).fetchall()
     for ids in rows:
-        statement = "insert into stored_neuron_score select $recording_id, $reference_recording_id, $layer_id, * from incoming"
-        for incoming in scores.compute(connection, asked := scores.Asked(*ids)):  # noqa: B007 - the statement names it
-            connection.execute(statement, dataclasses.asdict(asked))
+        for incoming in scores.compute(connection, scores.Asked(*ids)):  # noqa: B007 - the statement names it
+            connection.execute("insert into stored_neuron_score by name select * from incoming")
 
 
 def images_checksum(connection: duckdb.DuckDBPyConnection, dataset_id: int) -> str:

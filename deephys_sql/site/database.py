@@ -17,18 +17,19 @@ import sqlite3
 import sys
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 from datasette.database import Database, QueryInterrupted, Results
 from datasette.tracer import trace
 from datasette.utils import tilde_decode
 
-from deephys_sql import migrations
+from deephys_sql import migrations, scores
 from deephys_sql.annotations import Gathered, Log, PatientLog
 from deephys_sql.connection import use
 from deephys_sql.errors import DeephysError
@@ -55,6 +56,9 @@ class Request:
     arguments: dict[str, list[str]]
     versions: dict[str, "Version"] = field(default_factory=dict)
 
+
+# What is done in a thread with a cursor; the event is set when it has taken too long.
+Work = Callable[[duckdb.DuckDBPyConnection, threading.Event], Any]
 
 request: contextvars.ContextVar[Request | None] = contextvars.ContextVar("deephys_sql_request", default=None)
 
@@ -177,14 +181,42 @@ class StoreDatabase(Database):
 
     # Running SQL.
 
-    async def query(self, sql: str, parameters: Mapping[str, Any] | None = None, *, time_limit_ms: int | None = None) -> Results:
+    async def query(
+        self,
+        sql: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        time_limit_ms: int | None = None,
+        computed: pa.Table | None = None,
+    ) -> Results:
         """Run our own SQL with bound parameters, and return all rows.
 
         A page asks several short questions at once, each on one thread; one that is given its own time has all threads.
+        computed: scores that the SQL asks for, from `scores`: it takes them from there, and has no others.
         Raises `sqlite3.OperationalError` with DuckDB's message, `QueryInterrupted` past the time limit.
         """
         sql, bound = named_parameters(sql, parameters or {})
-        return await self._run(sql, bound, None, time_limit_ms or self.ds.sql_time_limit_ms, single=time_limit_ms is None)
+        limit = time_limit_ms or self.ds.sql_time_limit_ms
+        return await self._run(sql, bound, None, limit, single=time_limit_ms is None, computed=computed)
+
+    async def scores(self, model: str, layer: str, dataset: str, reference: str, *, time_limit_ms: int) -> pa.Table | None:
+        """Compute the scores of a layer on a dataset against a reference, for `query`; None when it was recorded without the layer.
+
+        Raises what `query` raises; the time limit is looked at between some neurons and the next, each a fraction of a second.
+        """
+
+        def work(cursor: duckdb.DuckDBPyConnection, is_late: threading.Event) -> pa.Table | None:
+            asked = scores.find(cursor, model, layer, dataset, reference)
+            if asked is None:
+                return None
+            tables = []
+            for table in scores.compute(cursor, asked):
+                if is_late.is_set():
+                    raise duckdb.InterruptException(f"the scores took longer than {time_limit_ms / 1000:g} s")
+                tables.append(table)
+            return pa.concat_tables(tables)
+
+        return await self._work(work, time_limit_ms, "scores", {"model": model, "layer": layer, "dataset": dataset, "reference": reference})
 
     async def execute(self, sql, params=None, truncate=False, custom_time_limit=None, page_size=None, log_sql_errors=True):
         if _INTROSPECTION.fullmatch(sql):
@@ -244,26 +276,51 @@ class StoreDatabase(Database):
                 return self.version().tables[name], "_where" in context.arguments
         return None, sql not in self._statements
 
-    async def _run(self, sql: str, bound: dict | list, most: int | None, limit_ms: int, *, single: bool = False) -> Results:
+    async def _run(
+        self,
+        sql: str,
+        bound: dict | list,
+        most: int | None,
+        limit_ms: int,
+        *,
+        single: bool = False,
+        computed: pa.Table | None = None,
+    ) -> Results:
+        def work(cursor: duckdb.DuckDBPyConnection, _: threading.Event) -> Results:
+            if computed is not None:
+                scores.stand_in(cursor, computed)
+            found = cursor.execute(_parsed(sql), bound)
+            columns = [column[0] for column in found.description]
+            rows = found.fetchall() if most is None else found.fetchmany(most + 1)
+            return self._made(rows[:most], columns, most is not None and len(rows) > most)
+
+        return await self._work(work, limit_ms, sql, bound, single=single)
+
+    async def _work(self, work: Work, limit_ms: int, sql: str, bound: dict | list, *, single: bool = False) -> Any:
+        """Return what is made with a cursor, in a thread; `sql` and `bound` are what an error says was asked."""
         version = self.version()
         try:
-            return await self._run_on(version, sql, bound, most, limit_ms, single)
+            return await self._work_on(version, work, limit_ms, sql, bound, single)
         except duckdb.FatalException:  # an earlier statement broke the engine
             await asyncio.to_thread(self._replace_broken, version)
         try:
-            return await self._run_on(self.version(), sql, bound, most, limit_ms, single)
+            return await self._work_on(self.version(), work, limit_ms, sql, bound, single)
         except duckdb.FatalException as error:
             raise sqlite3.OperationalError(str(error)) from error
 
-    async def _run_on(self, version: Version, sql: str, bound: dict | list, most: int | None, limit_ms: int, single: bool) -> Results:
-        def run() -> Results:
+    async def _work_on(self, version: Version, work: Work, limit_ms: int, sql: str, bound: dict | list, single: bool) -> Any:
+        def run() -> Any:
             cursor = version.cursor(single=single)
-            timer = threading.Timer(limit_ms / 1000, cursor.interrupt)
+            is_late = threading.Event()
+
+            def stop() -> None:
+                is_late.set()
+                cursor.interrupt()
+
+            timer = threading.Timer(limit_ms / 1000, stop)
             timer.start()
             try:
-                found = cursor.execute(_parsed(sql), bound)
-                columns = [column[0] for column in found.description]
-                rows = found.fetchall() if most is None else found.fetchmany(most + 1)
+                return work(cursor, is_late)
             except duckdb.InterruptException as error:
                 raise QueryInterrupted(error, sql, bound) from error
             except duckdb.FatalException:
@@ -271,13 +328,11 @@ class StoreDatabase(Database):
             except duckdb.InternalException as error:  # an assertion of DuckDB failed; after that its engine answers nothing more
                 self._replace_broken(version)
                 raise sqlite3.OperationalError(str(error)) from error
-            except (duckdb.Error, ValueError, TypeError, OverflowError) as error:
+            except (duckdb.Error, DeephysError, ValueError, TypeError, OverflowError) as error:
                 raise sqlite3.OperationalError(str(error)) from error
             finally:
                 timer.cancel()
                 cursor.close()
-            truncated = most is not None and len(rows) > most
-            return self._made(rows[:most], columns, truncated)
 
         return await self._in_thread(run)
 

@@ -3,13 +3,17 @@
 import asyncio
 import html.parser
 import re
+import time
 import urllib.parse
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from datasette.database import QueryInterrupted
 from datasette.utils import tilde_encode
 
 import deephys_sql as dp
+from deephys_sql import scores
 from deephys_sql.site.database import StoreDatabase
 from deephys_sql.site.pages.html import fixed, media_type, percent
 
@@ -150,10 +154,10 @@ def test_what_is_kept_is_computed_once_without_haste(new_site, store_path, monke
     limits = []
     run = StoreDatabase.query
 
-    async def watched(self, sql, parameters=None, *, time_limit_ms=None):
+    async def watched(self, sql, parameters=None, **options):
         if "title: All neurons of a layer" in sql:
-            limits.append(time_limit_ms)
-        return await run(self, sql, parameters, time_limit_ms=time_limit_ms)
+            limits.append(options["time_limit_ms"])
+        return await run(self, sql, parameters, **options)
 
     monkeypatch.setattr(StoreDatabase, "query", watched)
     opened = new_site(store_path)
@@ -165,6 +169,72 @@ def test_what_is_kept_is_computed_once_without_haste(new_site, store_path, monke
     assert [answer.status_code for answer in opened.run(ask())] == [200, 200, 200]
     assert len(limits) == 1
     assert limits[0] > opened.datasette.sql_time_limit_ms
+
+
+def test_the_sql_shown_gives_the_scores_that_were_computed(new_site, store_path, truth, monkeypatch):
+    """Against another reference scores are computed once a dataset, beforehand, and any client gets the same rows from the page's SQL."""
+    asked, computed = [], []
+    run, compute = StoreDatabase.query, scores.compute
+
+    async def watched(self, sql, parameters=None, **options):
+        found = await run(self, sql, parameters, **options)
+        if options.get("computed") is not None:
+            asked.append((sql, parameters, [tuple(row) for row in found.rows]))
+        return found
+
+    monkeypatch.setattr(StoreDatabase, "query", watched)
+    monkeypatch.setattr(scores, "compute", lambda connection, one: computed.append(one) or compute(connection, one))
+    opened = new_site(store_path)
+    for layer in ("fc", "conv~2F1"):
+        for page in ("", "/neuron/1", "/neuron/2"):
+            opened.get(f"{MODEL}/layer/{layer}{page}", reference=NIGHT)
+        opened.get(f"{MODEL}/layer/{layer}")  # kept in the store
+    assert len(computed) == len(set(computed)) == 2 * (len(all_rows(truth, "select * from recording where model = 'net'")) - 1)
+    assert len(asked) >= 6
+    for sql, parameters, rows in asked:
+        assert [repr(row) for row in truth.execute(sql, parameters).fetchall()] == [repr(row) for row in rows]
+
+
+def test_scores_end_at_the_time_limit(site, truth, monkeypatch):
+    """What is computed outside of DuckDB is ended too when it takes too long."""
+    ended = []
+
+    def endless(connection, asked):
+        try:
+            while True:
+                time.sleep(0.01)
+                yield pa.table({})
+        finally:
+            ended.append(asked)
+
+    database = site.datasette.databases["store"]
+    monkeypatch.setattr(scores, "compute", endless)
+    with pytest.raises(QueryInterrupted):
+        site.run(database.scores("net", "fc", "clean", NIGHT, time_limit_ms=50))
+    assert len(ended) == 1
+
+
+def test_another_reference_of_a_layer_that_others_lack(new_site, tmp_path):
+    """Pages of a layer that some datasets were recorded without, the reference or others, are there, and show what there is."""
+    random = np.random.default_rng(0)
+    with dp.open(tmp_path / "part.duckdb") as store:
+        for name, layers in {"day": ["fc", "conv"], "night": ["fc", "conv"], "noon": ["fc"]}.items():
+            store.add_recording(
+                model="net",
+                dataset=name,
+                activations={layer: random.random((6, 8)) for layer in layers},
+                labels=range(6),
+                predictions=range(6),
+                categories=list("abcdef"),
+                progress=False,
+            )
+    site = new_site(tmp_path / "part.duckdb")
+    for layer in ("fc", "conv"):
+        for reference in ("day", "night", "noon"):
+            assert layer in site.get(f"/part/-/model/net/layer/{layer}", reference=reference, dataset="noon").text
+            site.get(f"/part/-/model/net/layer/{layer}/neuron/1", reference=reference)
+    assert "Density of spurious over the neurons of fc, for day, noon" in site.get("/part/-/model/net/layer/fc", reference="night").text
+    assert "Density of spurious over the neurons of conv, for day" in site.get("/part/-/model/net/layer/conv", reference="night").text
 
 
 @pytest.mark.parametrize("sort", ["spurious", "novelty", "response_loss", "activation_ratio", "share_positive", "max", "neuron"])

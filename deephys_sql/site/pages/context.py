@@ -17,12 +17,13 @@ import sqlite3
 import sys
 import urllib.parse
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 import jinja2
+import pyarrow as pa
 from datasette.database import QueryInterrupted
 from datasette.utils import tilde_decode, tilde_encode
 from datasette.utils.asgi import Response
@@ -43,6 +44,7 @@ PAGE_HEADERS = {
 ROUTES: list[tuple[str, Any]] = []  # filled by @page as the modules of this package are imported
 
 KEPT_LIMIT_MS = 300_000  # for what is computed once, such as scores against another reference than the default
+SCORED = ("layer_neurons", "score_density")  # queries that ask for the scores of a layer, which are kept or else computed
 SIZES = ("small", "medium", "large")  # of pictures
 NORMALISE = ("reference", "none")  # what responses are divided by: the neuron's largest in the reference, or nothing
 # What links carry on from page to page, unless it is the default; and an address without any of it.
@@ -339,26 +341,47 @@ class Page:
         given = {key: value for key, value in {**own, **values}.items() if key in known.parameters and value not in (None, "")}
         text, bound = known.bind(given)
         self.ran[as_name] = self._ran(known, bound)
-        return await self.rows(text, bound, keep=keep)
+        return await self.rows(text, bound, keep=keep, scored=name in SCORED and self.against is not None)
 
-    async def rows(self, sql: str, values: Mapping[str, Any] | None = None, *, keep: bool = False) -> list:
+    async def rows(self, sql: str, values: Mapping[str, Any] | None = None, *, keep: bool = False, scored: bool = False) -> list:
         """Run our own SQL, a file under `queries/site/` or a single line, with bound values.
 
+        scored: it asks for scores of `layer` against `reference`, on `dataset` or on all: they are computed beforehand.
         Raises Datasette's `Forbidden` when the visitor may not see a table or view that it reads.
         """
         await self.visitor.require("view-table", permissions.tables_of(sql) & self.database.version().tables.keys())
+        values = values or {}
         if not keep:
-            return (await self.database.query(sql, values or {})).rows
+            return (await self.database.query(sql, values)).rows
+
+        async def run() -> list:
+            computed = await self._scores(values) if scored else None
+            return (await self.database.query(sql, values, time_limit_ms=KEPT_LIMIT_MS, computed=computed)).rows
+
+        return await self._kept((sql, json.dumps(values, sort_keys=True, default=str)), run)
+
+    async def _kept(self, key: tuple, run: Callable[[], Awaitable[Any]]) -> Any:
+        """Return what `run` gives, which is asked once as long as the store's file is the same, however many ask at once."""
         kept = contents.kept(self.database)
-        key = (sql, json.dumps(values or {}, sort_keys=True, default=str))
         if key not in kept:
-            kept[key] = asyncio.create_task(self.database.query(sql, values or {}, time_limit_ms=KEPT_LIMIT_MS))
+            kept[key] = asyncio.create_task(run())
             kept[key].add_done_callback(functools.partial(_settle, kept, key))
             while len(kept) > contents.KEPT:
                 kept.popitem(last=False)
         kept.move_to_end(key)
         found = kept[key]
-        return (await asyncio.shield(found)).rows if isinstance(found, asyncio.Task) else found
+        return await asyncio.shield(found) if isinstance(found, asyncio.Task) else found
+
+    async def _scores(self, values: Mapping[str, Any]) -> pa.Table | None:
+        """Return the scores of a layer against a reference, on the dataset of these values or on all others; None where it has none."""
+        datasets = [values["dataset"]] if "dataset" in values else [name for name in self.recordings if name != values["reference"]]
+        tables = []
+        for dataset in datasets:
+            asked = values["model"], values["layer"], dataset, values["reference"]
+            compute = functools.partial(self.database.scores, *asked, time_limit_ms=KEPT_LIMIT_MS)
+            tables.append(await self._kept(("scores", *asked), compute))
+        tables = [table for table in tables if table is not None]
+        return pa.concat_tables(tables) if tables else None
 
     async def pictures(self, wanted: Iterable[tuple[str, int]], *, budget: int = html.INLINE_BUDGET) -> "html.Pictures":
         """Return the thumbnails of (dataset, image) pairs, by one query: `pictures.img(dataset, image, alt)`.
@@ -406,12 +429,12 @@ class Page:
 
 
 def _settle(kept: dict, key: tuple, task: asyncio.Task) -> None:
-    """Keep the rows in place of the task that read them, which refers to the version of the store; of a failure, nothing."""
+    """Keep the result in place of the task that made it, which refers to the version of the store; of a failure, nothing."""
     if kept.get(key) is task:
         if task.cancelled() or task.exception() is not None:
             del kept[key]
         else:
-            kept[key] = task.result().rows
+            kept[key] = task.result()
 
 
 def page(address: str, *, needs_model: bool = True):
