@@ -96,6 +96,7 @@ class Store:
         self._version: NewVersion | None = None
         self._transaction: Transaction | None = None
         self._writer: RecordingWriter | None = None
+        self._names: dict[str, list[tuple]] = {}
         self._log = annotations.Log(self._file)
         if not self._file.exists():
             if read_only:
@@ -615,6 +616,7 @@ class Store:
         self._annotations = annotations.Gathered(newest.connection, self._log)
         self._opened.let_go()
         self._opened = newest
+        self._names.clear()
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         cursor = use(self._opened.connection.cursor())
@@ -647,7 +649,7 @@ class Store:
         """Check parameters called model, layer, dataset, reference, category, a or b against what is stored."""
         given = {parameter: value for parameter, value in parameters.items() if value is not None}
         asks = bool(given.keys() & KINDS.keys())
-        rows = self._cursor().execute(assets.sql("store/select_known.sql")).fetchall() if asks else []
+        rows = self._known("store/select_known.sql") if asks else []
         sizes: dict[str, dict[str, int]] = {}
         for parameter, kind in KINDS.items():
             if parameter in given:
@@ -664,5 +666,11 @@ class Store:
                     )
         for parameter in ("category", "a", "b"):
             if parameter in given:
-                names = self._cursor().execute("select distinct name from stored_category order by 1").fetchall()
-                require_name("category", given[parameter], [row[0] for row in names])
+                require_name("category", given[parameter], [row[0] for row in self._known("store/select_known_categories.sql")])
+
+    def _known(self, file: str) -> list[tuple]:
+        """Return the rows of a file of SQL, which stay the same as long as this version of the store does."""
+        rows = self._names.get(file)
+        if rows is None or self.in_place:
+            rows = self._names[file] = self._cursor().execute(assets.sql(file)).fetchall()
+        return rows
