@@ -2,7 +2,7 @@
 
 Datasette's templates have inline scripts. Each is given a number used once (a nonce) where the template is compiled, so before
 any value of a store is put in: what a value brings in has none, and does nothing. Our own pages have no inline scripts and
-styles, and say so with a stricter policy of their own (`pages.context.PAGE_HEADERS`), which is left as it is.
+styles, and say so with a stricter policy of their own, which is left as it is.
 """
 
 import base64
@@ -18,6 +18,13 @@ POLICY = (
     "default-src 'none'; script-src 'nonce-{nonce}'; script-src-attr {handlers}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
 )
+
+# Nothing but our own scripts and styles runs on our pages, whatever a store holds.
+PAGE_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'self'",
+}
 
 _nonce: ContextVar[str] = ContextVar("nonce", default="")
 _handlers: set[str] = set()  # the onclick="..." that templates hold, hashed

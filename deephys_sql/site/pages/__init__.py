@@ -15,7 +15,8 @@ from datasette.utils.asgi import NotFound, Response
 from deephys_sql import assets
 from deephys_sql.site.database import StoreDatabase
 from deephys_sql.site.pages import crops, html
-from deephys_sql.site.pages.context import ROUTES, PageError, error_page, page, static_url
+from deephys_sql.site.pages.address import PageError
+from deephys_sql.site.pages.context import ROUTES, error_page, page, static_url
 
 from deephys_sql.site.pages import annotate, category, compare, confusion, home, image, layer, neuron, search  # isort: skip  # noqa: F401 - they register their addresses
 

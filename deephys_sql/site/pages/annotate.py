@@ -11,7 +11,8 @@ from datasette.utils.asgi import Forbidden, Response
 from deephys_sql import annotations, assets
 from deephys_sql.errors import AnnotationError, DeephysError, InvalidInputError
 from deephys_sql.site import permissions
-from deephys_sql.site.pages.context import NO_CHOICES, PageError, page
+from deephys_sql.site.pages.address import NO_CHOICES, PageError
+from deephys_sql.site.pages.context import page
 
 MOST_BYTES = 200_000  # of what a form sends
 

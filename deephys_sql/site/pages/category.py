@@ -4,7 +4,8 @@ import asyncio
 from dataclasses import dataclass
 
 from deephys_sql.site.pages import sets
-from deephys_sql.site.pages.context import PageError, page
+from deephys_sql.site.pages.address import PageError
+from deephys_sql.site.pages.context import page
 
 KINDS = {"false_negatives": "a_as_b", "false_positives": "b_as_a"}  # how the queries call each
 NEURONS = 6  # of a category, in each dataset

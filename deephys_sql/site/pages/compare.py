@@ -3,7 +3,8 @@
 import asyncio
 
 from deephys_sql.site.pages import sets
-from deephys_sql.site.pages.context import PageError, page
+from deephys_sql.site.pages.address import PageError
+from deephys_sql.site.pages.context import page
 from deephys_sql.site.pages.layer import neurons_of, ranked
 
 NEURONS = 8

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from deephys_sql.site.pages import html, sets
+from deephys_sql.site.pages.address import PageError
 from deephys_sql.site.pages.annotate import said_of, set_name
 from deephys_sql.site.pages.category import most_summed, require_category
-from deephys_sql.site.pages.context import PageError, page
+from deephys_sql.site.pages.context import page
 
 CELLS_A_SIDE = 25  # of a matrix whose cells are pairs of categories; larger ones are drawn in blocks
 BLOCKS_A_SIDE = 40

@@ -8,8 +8,9 @@ from datasette.utils.asgi import Response
 
 from deephys_sql import assets
 from deephys_sql.site.pages import crops, html, sets
+from deephys_sql.site.pages.address import NO_CHOICES, PageError
 from deephys_sql.site.pages.annotate import said_of
-from deephys_sql.site.pages.context import NO_CHOICES, PageError, page
+from deephys_sql.site.pages.context import page
 
 NEURONS = 10
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from deephys_sql.site import charts
 from deephys_sql.site.pages import html, sets
-from deephys_sql.site.pages.context import Page, PageError, page
+from deephys_sql.site.pages.address import PageError
+from deephys_sql.site.pages.context import Page, page
 
 SORTS = ("spurious", "novelty", "response_loss", "activation_ratio", "share_positive", "max", "neuron")
 ORDERS = ("descending", "ascending")

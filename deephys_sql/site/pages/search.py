@@ -8,7 +8,8 @@ from datasette.utils.asgi import Response
 
 from deephys_sql import assets
 from deephys_sql.site.pages import sets
-from deephys_sql.site.pages.context import PageError, page
+from deephys_sql.site.pages.address import PageError
+from deephys_sql.site.pages.context import page
 
 KINDS = ("neuron", "image", "category", "layer", "dataset")
 MOST = 30  # results of a kind
