@@ -203,10 +203,10 @@ with asked as (
 ),
 compared as (
     select
+        a.recording_id,
         a.image as number,
         sum(array_inner_product(cast(a.values as double[16]), q.vector)) as product,
-        sum(array_inner_product(cast(a.values as double[16]), cast(a.values as double[16]))) as square,
-        sum(array_inner_product(q.vector, q.vector)) as asked_square
+        sum(array_inner_product(cast(a.values as double[16]), cast(a.values as double[16]))) as square
     from stored_image_activation as a
     join stored_named_layer as n using (recording_id, layer_id)
     join asked as q
@@ -215,15 +215,17 @@ compared as (
     where n.model_name = model
         and n.layer_name = layer
         and n.dataset_name = among
-    group by a.image
+    group by a.recording_id, a.image
 ),
 nearest as (
     select
+        c.recording_id,
         c.number,
-        round(c.product / sqrt(c.square * c.asked_square), 9) as similarity
+        round(c.product / sqrt(c.square * q.square), 9) as similarity
     from compared as c
+    cross join (select sum(array_inner_product(vector, vector)) as square from asked) as q
     where c.square > 0
-        and c.asked_square > 0
+        and q.square > 0
         and (c.number != image or among != dataset)
     order by similarity desc, c.number
     limit k
@@ -237,9 +239,8 @@ select
     p.predicted,
     p.predicted_name
 from nearest as s
-join prediction as p
-    on p.model = model
-    and p.dataset = among
+join stored_prediction as p
+    on p.recording_id = s.recording_id
     and p.image = s.number
 order by rank;
 comment on macro table similar_images is 'The k images of dataset `among` whose activations of a layer are most like those of an image of a dataset, by cosine: similar_images(model, layer, dataset, image, among, k). Not the image itself, nor images that activate nothing; rounded to 9 digits, ties to the lower image.';
@@ -261,6 +262,7 @@ with asked as (
 ),
 nearest as (
     select
+        a.recording_id,
         a.image as number,
         round(sqrt(sum(pow(cast(a.value as double) - q.value, 2))), 9) as distance
     from stored_activation as a
@@ -273,7 +275,7 @@ nearest as (
         and n.dataset_name = among
         and a.neuron in (select unnest(neurons))
         and (a.image != image or among != dataset)
-    group by a.image
+    group by a.recording_id, a.image
     order by distance, number
     limit k
 )
@@ -286,9 +288,8 @@ select
     p.predicted,
     p.predicted_name
 from nearest as s
-join prediction as p
-    on p.model = model
-    and p.dataset = among
+join stored_prediction as p
+    on p.recording_id = s.recording_id
     and p.image = s.number
 order by rank;
 comment on macro table similar_images_on is 'The k images of dataset `among` nearest to an image of a dataset in the activations of some neurons, by Euclidean distance: similar_images_on(model, layer, dataset, image, [neurons], among, k). Not the image itself; rounded to 9 digits, ties to the lower image.';
