@@ -384,6 +384,21 @@ def test_failed_replacement_keeps_the_old_recording(store: dp.Store) -> None:
         assert store.check() == []
 
 
+def test_failed_summary(store: dp.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails where a block is summarised, beside its insertion, ends the recording as any other failure does."""
+
+    def fail(*_: object) -> None:
+        raise MemoryError("no room for a block")
+
+    before = dump(store)
+    with monkeypatch.context() as patched:
+        patched.setattr("deephys_sql.recording.summary.LayerSummary.add", fail)
+        with pytest.raises(MemoryError, match="no room for a block"):
+            store.add_recording(**good())
+    assert dump(store) == before
+    store.add_recording(**good())
+
+
 # --- Pictures ----------------------------------------------------------------------------------------------------------
 
 
