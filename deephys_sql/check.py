@@ -1,15 +1,18 @@
 """Compares what a store holds with the checksums and counts that were written with it."""
 
 import hashlib
+from collections import Counter
 
 import duckdb
 import numpy as np
 
 from deephys_sql import assets
-from deephys_sql.recording.layer_writer import block_images
+from deephys_sql.recording.distribution import distributions
+from deephys_sql.recording.layer_writer import block_images, read_neurons
 from deephys_sql.recording.writer import images_checksum, recording_checksum
 
 COPIES = ("stored_activation", "stored_image_activation")
+KEPT = {"histograms": "stored_histogram", "examples": "stored_example"}
 
 
 def find_problems(connection: duckdb.DuckDBPyConnection) -> list[str]:
@@ -24,11 +27,34 @@ def find_problems(connection: duckdb.DuckDBPyConnection) -> list[str]:
             problems.append(f"{title}: the predictions are not those that were written (their checksum differs).")
     layers = connection.execute(assets.sql("store/select_recorded_layers.sql")).fetchall()
     for recording_id, layer_id, title, images, neurons, checksum in layers:
+        wrong = []
         for copy in COPIES:
             ids = {"copy": copy, "recording_id": recording_id, "layer_id": layer_id, "neurons": neurons}
             if _checksum(connection, ids, images) != checksum:
-                problems.append(f"{title}: the activations in {copy} are not those that were written (their checksum differs).")
+                wrong.append(f"{title}: the activations in {copy} are not those that were written (their checksum differs).")
+        problems += wrong or _distribution_problems(
+            connection, title, {"recording_id": recording_id, "layer_id": layer_id}, neurons, images
+        )
     return problems
+
+
+def _distribution_problems(connection: duckdb.DuckDBPyConnection, title: str, ids: dict[str, int], neurons: int, images: int) -> list[str]:
+    """Compare what is kept of a layer's distributions with its activations."""
+    wrong: dict[str, set[int]] = {what: set() for what in KEPT}
+    for numbers, values in read_neurons(connection, ids, neurons, images):
+        found = distributions(numbers, values)
+        for what, table in KEPT.items():
+            expected = getattr(found, what)
+            columns = ", ".join(expected.column_names)
+            select = f"select {columns} from {table} where recording_id = ? and layer_id = ? and neuron between ? and ?"
+            kept = connection.sql(select, params=[*ids.values(), int(numbers[0]), int(numbers[-1])]).to_arrow_table()
+            pair = [Counter((row["neuron"], str(row)) for row in rows.to_pylist()) for rows in (expected, kept)]
+            wrong[what] |= {neuron for neuron, _ in (pair[0] - pair[1]) + (pair[1] - pair[0])}
+    return [
+        f"{title}: the {what} of {len(of)} neurons are not those of the activations, first of neuron {min(of)}."
+        for what, of in wrong.items()
+        if of
+    ]
 
 
 def _checksum(connection: duckdb.DuckDBPyConnection, ids: dict[str, str | int], images: int) -> str | None:

@@ -13,6 +13,8 @@ import duckdb
 
 from deephys_sql import assets
 from deephys_sql.errors import NotAStoreError, StoreVersionError
+from deephys_sql.recording.layer_writer import keep_missing_distributions
+from deephys_sql.recording.writer import WRITING_MEMORY
 
 WIDE = "experiments/define_wide.sql"
 
@@ -83,7 +85,7 @@ def too_old(path: Path, todo: list[Migration]) -> StoreVersionError:
 
 
 def apply(connection: duckdb.DuckDBPyConnection, migrations: list[Migration]) -> None:
-    """Apply migrations one by one, each in its transaction, then define the views and macros."""
+    """Apply migrations one by one, each in its transaction; then write what recordings lack, and define the views and macros."""
     for migration in migrations:
         with transaction(connection):
             connection.execute(migration.text)
@@ -91,6 +93,11 @@ def apply(connection: duckdb.DuckDBPyConnection, migrations: list[Migration]) ->
                 "insert into stored_migration (version, name, checksum) values (?, ?, ?)",
                 [migration.version, migration.name, migration.checksum],
             )
+    if migrations:
+        connection.execute(f"set memory_limit = '{WRITING_MEMORY}'")
+        with transaction(connection):
+            keep_missing_distributions(connection)
+        connection.execute("reset memory_limit")
     refresh_views(connection)
 
 

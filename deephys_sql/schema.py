@@ -502,6 +502,18 @@ stored_directions = Table(
     comment="Layers that were made from another layer by a matrix; they are made for each later recording of that layer too.",
 )
 
+stored_example = Table(
+    "stored_example", tables,
+    Column("recording_id", Integer, nullable=False, comment="Id of the recording."),
+    Column("layer_id", Integer, nullable=False, comment="Id of the layer."),
+    Column("neuron", Integer, nullable=False, comment="Number of the neuron, from 0."),
+    Column("place", Integer, nullable=False, comment="1 the lowest activation, 2 zero, 3 to 7 the quantiles .05, .25, .5, .75 and .95, 8 the highest."),
+    Column("rank", Integer, nullable=False, comment="1..5, the nearest first."),
+    Column("image", Integer, nullable=False, comment="Number of the image in its dataset, from 0."),
+    Column("value", REAL, nullable=False, comment="Activation, float32 as recorded."),
+    comment="The five images whose activations are nearest to each of eight places of a neuron's range, ties to the lower image.",
+)
+
 stored_experiment = Table(
     "stored_experiment", tables,
     Column("run", String, nullable=False, comment="Id of the run in its source, such as MLflow's; unique in the store."),
@@ -560,6 +572,17 @@ stored_feature_map = Table(
     Column("stride_down", Double, comment="Pixels of the input from one row of places to the next; 0 when every place sees the same."),
     Column("stride_across", Double, comment="Pixels of the input from one column of places to the next."),
     comment="The places of a layer whose activations are maxima over places: the size of its feature map, and what part of the model's input each place sees.",
+)
+
+stored_histogram = Table(
+    "stored_histogram", tables,
+    Column("recording_id", Integer, nullable=False, comment="Id of the recording."),
+    Column("layer_id", Integer, nullable=False, comment="Id of the layer."),
+    Column("neuron", Integer, nullable=False, comment="Number of the neuron, from 0."),
+    Column("exponent", Integer, nullable=False, comment="The smallest with which there are at most 256 intervals, not below the spacing of float32 at the largest magnitude."),
+    Column("first_interval", Integer, nullable=False, comment="Number n of the interval that the smallest activation lies in."),
+    Column("images", ARRAY(Integer), nullable=False, comment="Number of images in that interval, and in each up to that of the largest activation."),
+    comment="How many images lie in each interval of a neuron's activations; interval n is [n * 2**exponent, (n + 1) * 2**exponent).",
 )
 
 stored_image = Table(

@@ -1,44 +1,58 @@
 -- title: Histogram of a neuron's activations
--- How many images fall into each of equal intervals, from the smallest to the largest activation over all datasets, so that datasets can be compared.
+-- How many images fall into each of equal intervals, the same ones for all datasets. The width is the smallest power of two with which all datasets together take at most `bins` intervals, but not below the widths that are kept: those with which a dataset takes at most 256 by itself, or the steps of float32. Intervals begin at multiples of the width, so that counts that were kept for each dataset by itself add up exactly.
 -- parameter model: varchar, example colored_mnist - Name of the model.
 -- parameter layer: varchar, example linear1 - Name of the layer.
 -- parameter neuron: integer, from 0, example 7 - Number of the neuron, from 0.
--- parameter bins: integer, from 1, default 30, example 10 - How many intervals.
+-- parameter bins: integer, from 2, default 30, example 10 - How many intervals at most.
 -- column dataset: name of the dataset
--- column bin: number of the interval, from 0; empty ones have no row
+-- column bin: number of the interval, from 0 for that of the smallest activation over all datasets; empty ones have no row
 -- column low: where the interval begins (included)
--- column high: where it ends (excluded, but for the last)
+-- column high: where it ends (excluded)
 -- column images: number of images
-with bound as (
+with kept as (
     select
-        min(cast(s.min as double)) as low,
-        max(cast(s.max as double)) as high
-    from neuron_summary as s
-    where s.model = $model
-        and s.layer = $layer
-        and s.neuron = $neuron
+        n.dataset_name as dataset,
+        h.exponent,
+        h.first_interval,
+        h.images
+    from stored_histogram as h
+    join stored_named_layer as n using (recording_id, layer_id)
+    where n.model_name = $model
+        and n.layer_name = $layer
+        and h.neuron = $neuron
 ),
-binned as (
+bound as (
     select
-        a.dataset,
-        case
-            when b.high = b.low then 0
-            else cast(least(floor((a.value - b.low) / (b.high - b.low) * $bins), $bins - 1) as integer)
-        end as bin,
-        count(*) as images
-    from activation as a
-    cross join bound as b
-    where a.model = $model
-        and a.layer = $layer
-        and a.neuron = $neuron
-    group by 1, 2
+        min(k.first_interval * pow(2, k.exponent)) as low,
+        max((k.first_interval + len(k.images) - 1) * pow(2, k.exponent)) as high,
+        max(k.exponent) as exponent
+    from kept as k
+),
+common as (
+    select
+        pow(2, min(e.exponent)) as width,
+        floor(any_value(b.low) / pow(2, min(e.exponent))) as first_interval
+    from bound as b
+    cross join (select unnest(range(-149, 129)) as exponent) as e
+    where e.exponent >= b.exponent
+        and floor(b.high / pow(2, e.exponent)) - floor(b.low / pow(2, e.exponent)) < $bins
+),
+counted as (
+    select
+        k.dataset,
+        k.exponent,
+        k.first_interval + unnest(range(len(k.images))) as interval,
+        unnest(k.images) as images
+    from kept as k
 )
 select
-    n.dataset,
-    n.bin,
-    b.low + n.bin * (b.high - b.low) / $bins as low,
-    b.low + (n.bin + 1) * (b.high - b.low) / $bins as high,
-    n.images
-from binned as n
-cross join bound as b
-order by n.dataset, n.bin
+    c.dataset,
+    cast(floor(c.interval * pow(2, c.exponent) / w.width) - w.first_interval as integer) as bin,
+    floor(c.interval * pow(2, c.exponent) / w.width) * w.width as low,
+    (floor(c.interval * pow(2, c.exponent) / w.width) + 1) * w.width as high,
+    cast(sum(c.images) as bigint) as images
+from counted as c
+cross join common as w
+where c.images > 0
+group by c.dataset, bin, low, high
+order by c.dataset, bin

@@ -4,6 +4,10 @@ Activations are arrays (images, neurons), labels and predictions arrays (images,
 an unknown label, outputs arrays (images, categories). NULL is NaN, or None where a value is not a number.
 """
 
+import math
+from collections import Counter
+from fractions import Fraction
+
 import numpy as np
 from scipy import special, stats
 
@@ -276,6 +280,26 @@ def neuron_summary(activation):
 def quantiles(activation, fractions):
     """Exact quantiles, interpolated, of each neuron's activations: (fractions, neurons)."""
     return np.quantile(np.asarray(activation, dtype=np.float64), fractions, axis=0)
+
+
+def histogram_exponents(column, bins):
+    """The exponents with which intervals [n * 2**e, (n + 1) * 2**e) take a column in at most so many, not below float32's spacing."""
+    low, high = Fraction(float(np.min(column))), Fraction(float(np.max(column)))
+    finest = round(math.log2(max(math.ulp(float(max(-low, high))) * 2**29, 2**-149)))
+    return [e for e in range(finest, 129) if high // Fraction(2) ** e - low // Fraction(2) ** e < bins]
+
+
+def histogram(columns, bins):
+    """[(dataset, bin, low, high, images)] of columns by dataset: the smallest width that all of them take."""
+    together = np.concatenate(list(columns.values()))
+    kept = max(histogram_exponents(column, 256)[0] for column in columns.values())
+    width = Fraction(2) ** max(kept, histogram_exponents(together, bins)[0])
+    first = Fraction(float(together.min())) // width
+    rows = []
+    for name, column in sorted(columns.items()):
+        counts = Counter(Fraction(float(value)) // width for value in column)
+        rows += [(name, n - first, float(n * width), float((n + 1) * width), counts[n]) for n in sorted(counts)]
+    return rows
 
 
 def accuracy_drop(labels, predicted, reference_labels, reference_predicted):

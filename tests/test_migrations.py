@@ -4,24 +4,35 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+import pytest
 import study as make
 
 import deephys_sql as dp
 from deephys_sql import assets
+from deephys_sql.errors import FileFormatError
 
 TABLES = ("stored_category_response", "stored_strongest_category")
 ADDED = [("stored_top_image", column) for column in ("place_row", "place_column")]
 ADDED += [("stored_prediction", column) for column in ("label", "label_name", "predicted_name")]
+DISTRIBUTIONS = ("stored_histogram", "stored_example")
 
 
-def rows(path: Path) -> dict[str, list[tuple]]:
+def rows(path: Path, tables: tuple[str, ...] = TABLES) -> dict[str, list[tuple]]:
     """The rows of the tables that the migration touches, in the order in which they lie."""
     with duckdb.connect(str(path), config={"threads": 1}) as connection:
-        return {table: connection.execute(f"from {table}").fetchall() for table in TABLES}
+        return {table: connection.execute(f"from {table}").fetchall() for table in tables}
+
+
+def undo_distributions(connection: duckdb.DuckDBPyConnection) -> None:
+    """Leave a store as the migration that brings histograms and examples finds it."""
+    for table in DISTRIBUTIONS:
+        connection.execute(f"drop table {table}")
+    connection.execute("delete from stored_migration where version >= 8")
 
 
 def undo_since_places_and_directions(connection: duckdb.DuckDBPyConnection) -> None:
     """Leave a store as migration 5 finds it."""
+    undo_distributions(connection)
     for table in ("stored_reference_maximum", "stored_feature_map", "stored_directions", "stored_direction"):
         connection.execute(f"drop table {table}")
     for table, column in ADDED:
@@ -40,9 +51,11 @@ def test_places_and_directions(tmp_path: Path) -> None:
         layers = store.sql("select * from layer order by all").fetchall()
         reference_maxima = store.sql(maxima).fetchall()
         predicted = store.sql(predictions).fetchall()
+    distributions = rows(path, DISTRIBUTIONS)
     with duckdb.connect(str(path)) as connection:
         undo_since_places_and_directions(connection)
     assert dp.migrate(path) is not None
+    assert rows(path, DISTRIBUTIONS) == distributions
     with dp.open(path) as store:
         assert store.check() == []
         assert store.sql("select * from top_image order by all").fetchall() == wanted
@@ -88,3 +101,42 @@ def test_strongest_category(tmp_path: Path) -> None:
     assert len(wanted["stored_strongest_category"]) == 2 * (8 + 20 + 6) + 2 * 20
     with dp.open(path) as store:
         assert store.check() == []
+
+
+def test_distributions(tmp_path: Path) -> None:
+    """Histograms and examples of what was recorded before they were kept are those that a recording gets now, over several blocks too."""
+    rng = np.random.default_rng(0)
+    path = tmp_path / "study.duckdb"
+    with dp.open(path) as store:
+        make.random_study().record(store, "other")
+        for dataset in ("clean", "shifted"):
+            activations = np.maximum(rng.normal(size=(5000, 20)), 0).astype(np.float32)
+            store.add_recording(
+                model="net", dataset=f"{dataset} too", activations={"fc": activations}, predictions=[0] * 5000, categories=["a"],
+                progress=False,
+            )  # fmt: skip
+        store.add_directions("fc", "axes", -np.eye(3, 20), model="net", progress=False)
+    wanted = rows(path, DISTRIBUTIONS)
+    assert len(wanted["stored_histogram"]) == 3 * (8 + 20 + 6) + 2 * (20 + 3)
+    assert len(wanted["stored_example"]) == 8 * 5 * len(wanted["stored_histogram"])
+    with duckdb.connect(str(path)) as connection:
+        undo_distributions(connection)
+    assert dp.migrate(path) is not None
+    found = rows(path, DISTRIBUTIONS)
+    assert {table: sorted(found[table]) for table in DISTRIBUTIONS} == {table: sorted(wanted[table]) for table in DISTRIBUTIONS}
+    with dp.open(path) as store:
+        assert store.check() == []
+
+
+def test_distributions_of_a_damaged_store(tmp_path: Path) -> None:
+    """A store that lacks activations is not migrated: the message says so, and the file stays as it is."""
+    path = tmp_path / "study.duckdb"
+    with dp.open(path) as store:
+        make.random_study().record(store)
+    with duckdb.connect(str(path)) as connection:
+        undo_distributions(connection)
+        connection.execute("delete from stored_activation where recording_id = 1 and neuron = 3 and image = 7")
+    before = path.read_bytes()
+    with pytest.raises(FileFormatError, match="damaged"):
+        dp.migrate(path)
+    assert path.read_bytes() == before

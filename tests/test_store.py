@@ -483,6 +483,10 @@ TAMPERINGS = {
     "an image deleted": "delete from stored_image where dataset_id = 1 and image = 7",
     "an image twice": "insert into stored_image select * from stored_image where dataset_id = 1 and image = 7",
     "a summary deleted": "delete from stored_neuron_summary where recording_id = 1 and layer_id = 1 and neuron = 0",
+    "a count of a histogram": "update stored_histogram set images = list_append(images, 1) where recording_id = 1 and neuron = 2",
+    "a histogram deleted": "delete from stored_histogram where recording_id = 1 and layer_id = 1 and neuron = 2",
+    "an example changed": "update stored_example set image = (image + 1) % 20 where recording_id = 1 and place = 4 and rank = 2",
+    "an example twice": "insert into stored_example select * from stored_example where recording_id = 1 and place = 4 and neuron = 0",
     "the count of images": "update stored_dataset set images = 21 where dataset_id = 1",
     "a recording deleted": "delete from stored_recording where recording_id = 1",
 }

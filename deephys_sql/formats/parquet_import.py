@@ -28,7 +28,7 @@ from deephys_sql.formats.parquet import Numbered, explained, matrix_of, read, re
 from deephys_sql.formats.parquet_export import FORMAT, MANIFEST, NOT_BY_ROWS, sha256
 from deephys_sql.formats.shards import import_shards
 from deephys_sql.recording.arrays import require_finite
-from deephys_sql.recording.layer_writer import LayerWriter
+from deephys_sql.recording.layer_writer import LayerWriter, keep_missing_distributions
 from deephys_sql.recording.writer import (
     RECORDING_TABLES,
     create_category_list,
@@ -138,6 +138,7 @@ class _Restore:
             ids = {"recording_id": recording["recording_id"]}
             self._connection.execute(assets.sql("recording/label_predictions.sql"), ids)
         self._read_activations()
+        keep_missing_distributions(self._connection)
         for model, reference in references.items():
             if reference is not None and (model, reference) in self._recordings:
                 self._connection.execute(

@@ -1,24 +1,26 @@
 """Writes one layer of a recording: activations in blocks of images, then what is kept of each neuron."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
+from tqdm.auto import tqdm
 
 from deephys_sql import assets
+from deephys_sql.errors import FileFormatError
+from deephys_sql.recording.distribution import distributions
 from deephys_sql.recording.summary import LayerSummary
 
 BLOCK_IMAGES = 2048
 BLOCK_VALUES = 2**24  # of a block in memory: 64 MB of float32
-QUANTILE_VALUES = 2**21  # read at once for exact quantiles: 16 MB of float64, and as much in three copies
+SORTED_VALUES = 2**21  # read and sorted at once: 8 MB of float32, and as much in a copy
 ROW_GROUP = 122_880  # rows that DuckDB keeps and compresses together
 ROWS_TRANSPOSED = 16  # at once: their values lie in one line of the processor's cache
 WIDTH = 16  # neurons in a row of stored_image_activation
-QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 CATEGORIES = 128  # that lie together in stored_category_response
 
 
@@ -45,8 +47,8 @@ class Appender:
         self._parameters = parameters
         self._waiting: pa.Table | None = None
 
-    def add(self, columns: dict[str, Any]) -> None:
-        rows = pa.table(columns)
+    def add(self, columns: dict[str, Any] | pa.Table) -> None:
+        rows = columns if isinstance(columns, pa.Table) else pa.table(columns)
         if self._waiting is not None:
             rows = pa.concat_tables([self._waiting, rows])
         whole = len(rows) // ROW_GROUP * ROW_GROUP
@@ -157,7 +159,8 @@ class LayerWriter:
 
     def _write_summary(self) -> None:
         summary = self._summary
-        quantiles = self._quantiles()
+        written = _read_written(self._connection, self._ids, self.neurons, summary.images)
+        quantiles = _keep_distributions(self._connection, self._ids, written)
         self._insert(
             "insert into stored_neuron_summary by name select *, $recording_id as recording_id, $layer_id as layer_id from incoming",
             {
@@ -196,25 +199,6 @@ class LayerWriter:
             "response_sum": self._summary.category_sums[categories, neurons],
         }
 
-    def _quantiles(self) -> np.ndarray:
-        """Read the written activations once more, some neurons at a time, for exact quantiles: 7 x neurons."""
-        step = max(1, QUANTILE_VALUES // self._summary.images)
-        quantiles = [
-            np.quantile(self._read(first, min(first + step, self.neurons)), QUANTILES, axis=1) for first in range(0, self.neurons, step)
-        ]
-        return np.concatenate(quantiles, axis=1)
-
-    def _read(self, first: int, end: int) -> np.ndarray:
-        """Return what some neurons did on all images: float64, neurons x images."""
-        bounds = {"first": first, "end": end}
-        written = self._connection.execute(assets.sql("recording/select_values.sql"), self._ids | bounds).fetchnumpy()["value"]
-        values = np.empty((end - first, self._summary.images))
-        for image in range(0, self._summary.images, len(self._block)):  # they come as written: block after block
-            count = min(len(self._block), self._summary.images - image)
-            block, written = np.split(written, [(end - first) * count])
-            values[:, image : image + count] = block.reshape(end - first, count)
-        return values
-
     def _insert(self, statement: str, columns: dict[str, Any]) -> None:
         appender = self._appender(statement)
         appender.add(columns)
@@ -230,3 +214,63 @@ def _transposed(block: np.ndarray) -> np.ndarray:
     for first in range(0, len(block), ROWS_TRANSPOSED):
         transposed[:, first : first + ROWS_TRANSPOSED] = block[first : first + ROWS_TRANSPOSED].T
     return transposed
+
+
+Neurons = Iterator[tuple[np.ndarray, np.ndarray]]
+"""Numbers of some neurons, and what they did on all images: float32, neurons x images."""
+
+
+def keep_missing_distributions(connection: duckdb.DuckDBPyConnection) -> None:
+    """Write the histograms and the examples of layers that were recorded before these were kept."""
+    layers = connection.execute(assets.sql("recording/select_layers_without_distributions.sql")).fetchall()
+    for recording_id, layer_id, *size in tqdm(layers, desc="histograms and examples", unit=" layers", delay=1, disable=None):
+        ids = {"recording_id": recording_id, "layer_id": layer_id}
+        _keep_distributions(connection, ids, read_neurons(connection, ids, *size))
+
+
+def _keep_distributions(connection: duckdb.DuckDBPyConnection, ids: dict[str, int], activations: Neurons) -> np.ndarray:
+    """Write the histogram and the examples of each neuron; return the exact quantiles, 7 x neurons."""
+    insert = "insert into {} by name select *, $recording_id as recording_id, $layer_id as layer_id from incoming"
+    histograms, examples = (Appender(connection, insert.format(table), ids) for table in ("stored_histogram", "stored_example"))
+    quantiles = []
+    for neurons, values in activations:
+        found = distributions(neurons, values)
+        quantiles.append(found.quantiles)
+        histograms.add(found.histograms)
+        examples.add(found.examples)
+    histograms.flush()
+    examples.flush()
+    return np.concatenate(quantiles, axis=1)
+
+
+def read_neurons(connection: duckdb.DuckDBPyConnection, ids: dict[str, int], neurons: int, images: int) -> Neurons:
+    """Read the activations of a recorded layer, some neurons at a time. Raises `FileFormatError` when not all are there once."""
+    for first, end in _pieces(neurons, images):
+        found = connection.execute(assets.sql("recording/select_neurons.sql"), ids | {"first": first, "end": end}).fetchnumpy()
+        values = np.full((end - first, images), np.nan, np.float32)
+        if len(found["value"]) == values.size and found["image"].max() < images:
+            values[found["neuron"] - first, found["image"]] = found["value"]
+        if np.isnan(values).any():
+            raise FileFormatError(
+                f"the activations of neurons {first} to {end - 1} of layer {ids['layer_id']} in recording {ids['recording_id']} are not "
+                f"those of {images} images: the store is damaged. Record again, or go back to a backup."
+            )
+        yield np.arange(first, end), values
+
+
+def _read_written(connection: duckdb.DuckDBPyConnection, ids: dict[str, int], neurons: int, images: int) -> Neurons:
+    """Read the activations of a layer that was just written: they come in the order written, block after block."""
+    size = block_images(neurons)
+    for first, end in _pieces(neurons, images):
+        written = connection.execute(assets.sql("recording/select_values.sql"), ids | {"first": first, "end": end}).fetchnumpy()["value"]
+        values = np.empty((end - first, images), np.float32)
+        for image in range(0, images, size):
+            count = min(size, images - image)
+            block, written = np.split(written, [(end - first) * count])
+            values[:, image : image + count] = block.reshape(end - first, count)
+        yield np.arange(first, end), values
+
+
+def _pieces(neurons: int, images: int) -> Iterator[tuple[int, int]]:
+    step = max(1, SORTED_VALUES // images)
+    return ((first, min(first + step, neurons)) for first in range(0, neurons, step))

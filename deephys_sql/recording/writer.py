@@ -39,6 +39,8 @@ RECORDING_TABLES = (
     "stored_image_activation",
     "stored_prediction",
     "stored_neuron_summary",
+    "stored_histogram",
+    "stored_example",
     "stored_top_image",
     "stored_feature_map",
     "stored_category_response",

@@ -192,24 +192,32 @@ async def histograms(rows: Iterable[Mapping[str, Any]], *, datasets: Sequence[tu
     import altair as alt
 
     totals = {name: images for name, _, images in datasets}
+    rows = [row for row in rows if row["dataset"] in totals]
+    lows = {row["low"] for row in rows}
+    constant = len(lows) == 1  # its only bar is drawn with a width, in the middle
+    size = max(map(abs, lows), default=0) or 1
+    scale = alt.Scale(domain=[low + size * side for low in lows for side in (-1, 1)]) if constant else alt.Undefined
     bins = [
         {
             "dataset": row["dataset"],
             "low": row["low"],
-            # A constant neuron's only bar has a width too.
-            "high": row["high"] if row["high"] > row["low"] else row["low"] + (abs(row["low"]) or 1) / 50,
+            "high": row["low"] + size / 50 if constant else row["high"],
             "share": row["images"] / totals[row["dataset"]],
-            "tip": f"{row['images']:,} images from {row['low']:.3g} to {row['high']:.3g}",
+            "tip": f"{row['images']:,} images " + ("at {low:.3g}" if constant else "from {low:.3g} to {high:.3g}").format(**row),
         }
         for row in rows
-        if row["dataset"] in totals
     ]
     charts = [
         alt.Chart(alt.Data(name="bins"))
         .transform_filter(alt.FieldEqualPredicate(field="dataset", equal=name))
         .mark_rect(color=COLORS[accent], stroke=None)
         .encode(
-            x=alt.X("low:Q", title="activation →" if last else None, axis=alt.Axis(tickCount=8, labels=last, ticks=last, grid=False)),
+            x=alt.X(
+                "low:Q",
+                title="activation →" if last else None,
+                scale=scale,
+                axis=alt.Axis(tickCount=8, labels=last, ticks=last, grid=False),
+            ),
             x2="high:Q",
             y=alt.Y("share:Q", title=None, scale=alt.Scale(type="sqrt"), axis=alt.Axis(format=".0%", tickCount=3)),
             y2=alt.datum(0),

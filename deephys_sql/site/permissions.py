@@ -13,6 +13,8 @@ NAMES = frozenset(("model", "layer", "dataset", "category", "recording", "datase
 SHOWN_BY = {
     "stored_activation": ("activation", "response"),
     "stored_image_activation": ("activation", "response_by_image"),
+    "stored_histogram": ("activation",),
+    "stored_example": ("activation",),
     "strongest_category": ("category_response",),
     "stored_strongest_category": ("strongest_category", "category_response"),
     "scores": ("neuron_score",),

@@ -66,7 +66,7 @@ wrong as (
     where s.images is distinct from c.images
         or s.min is distinct from c.min
         or s.max is distinct from c.max
-        or abs(s.mean - c.mean) > 1e-6 * greatest(1, abs(c.mean))
+        or abs(s.mean - c.mean) > 1e-6 * greatest(1, abs(c.min), abs(c.max))
     union all
     select
         c.recording_id,

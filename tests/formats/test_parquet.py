@@ -451,6 +451,22 @@ def test_damaged_trees_are_refused(tree, store, damage):
     assert empty(store) and store.check() == []
 
 
+def test_exports_from_before_distributions_were_kept(source, tree, store):
+    """An export without histograms and examples, of an older version, gets them when it is imported."""
+    for table in ("histogram", "example"):
+        shutil.rmtree(tree / table)
+    manifest = json.loads((tree / "_deephys_sql.json").read_text())
+    files = {path: told for path, told in manifest["files"].items() if not path.startswith(("histogram/", "example/"))}
+    schema = [name for name in manifest["schema"] if not name.endswith("_distributions")]
+    assert len(files) < len(manifest["files"]) and len(schema) < len(manifest["schema"])
+    (tree / "_deephys_sql.json").write_text(json.dumps(manifest | {"files": files, "schema": schema}))
+    dp.import_parquet(store, tree, progress=False)
+    assert store.check() == []
+    expected, found = contents(source), contents(store)
+    for table in ("stored_histogram", "stored_example"):
+        assert found[table] == expected[table] != []
+
+
 def test_exports_of_newer_versions_are_refused(tree, store):
     """An export with a migration that this version does not know says what to do."""
     manifest = json.loads((tree / "_deephys_sql.json").read_text())

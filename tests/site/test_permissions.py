@@ -16,7 +16,7 @@ PAGES = {
     f"{MODEL}/layer/fc": SCORED,
     f"{MODEL}/layer/fc/neuron/0": SCORED | {"confusion"},
     f"{MODEL}/layer/fc/neuron/0/examples": {"activation", "neuron_summary", "prediction", "image"},
-    f"{MODEL}/layer/fc/neuron/0/histogram": {"activation", "neuron_summary"},
+    f"{MODEL}/layer/fc/neuron/0/histogram": {"activation"},
     f"{MODEL}/dataset/{NIGHT}/image/3": {"image", "prediction", "activation", "response_by_image", "neuron_summary", "top_image"},
     f"{MODEL}/dataset/{NIGHT}/confusion": {"confusion", "prediction", "image"},
     f"{MODEL}/category/1": (SCORED - {"neuron_score"}) | {"confusion", "activation", "response_by_image"},

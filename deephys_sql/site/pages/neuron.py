@@ -75,9 +75,9 @@ async def examples(page: Page):
 
 @page(ADDRESS + r"/histogram")
 async def histogram(page: Page):
-    """The histograms of a neuron, a picture by itself: reading all activations of a neuron is not part of the page's time."""
+    """The histograms of a neuron, a picture by itself, asked for when it comes near the window."""
     number = page.number("neuron", page.neurons)
-    rows = await page.query("activation_histogram", neuron=number, bins=40)
+    rows = await page.query("activation_histogram", neuron=number, bins=64)
     datasets = [
         (name, page.accent(name), page.recordings[name].images)
         for name in [page.reference, *page.datasets]
