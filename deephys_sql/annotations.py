@@ -93,7 +93,7 @@ def subject_of(
             raise InvalidInputError(f"a set has 1 to {MOST_IMAGES:,} images; got {len(numbers):,}.")
         return Subject("images", dataset=dataset, image_set=name, images=numbers)
     raise InvalidInputError(
-        f"name what is annotated: model, layer and neuron; or dataset and image; or dataset, image_set (its name) and images. "
+        f"name what is annotated: model=, layer= and neuron=; or dataset= and image=; or dataset=, image_set= (its name) and images=. "
         f"Got {', '.join(given) or 'nothing'}."
     )
 
@@ -128,6 +128,7 @@ class Log:
 
     def __init__(self, store: Path):
         store = Path(os.path.realpath(store))
+        self._store = store
         self.path = store.with_name(store.name + ".annotations.sqlite")
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
@@ -212,6 +213,7 @@ class Log:
         raise AnnotationError(f"{self.path} can't be read. Give this user the right to read it.")
 
     def _open_for_writing(self) -> sqlite3.Connection:
+        self._create()
         connection = sqlite3.connect(self.path, timeout=WAIT_S, isolation_level=None)
         connection.row_factory = sqlite3.Row
         try:
@@ -228,6 +230,21 @@ class Log:
         except BaseException:
             connection.close()
             raise
+
+    def _create(self) -> None:
+        """Make the empty file if there is none, for those who may read and write the store, and nobody else."""
+        status = self._store.stat()
+        try:
+            new = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        except FileExistsError:
+            return
+        try:
+            for owner in ((-1, status.st_gid), (status.st_uid, -1)):
+                with contextlib.suppress(PermissionError):
+                    os.fchown(new, *owner)
+            os.fchmod(new, status.st_mode & 0o666 | 0o600)
+        finally:
+            os.close(new)
 
     def _forget(self) -> None:
         if self._connection is not None:
@@ -340,6 +357,8 @@ def _merged(subject: Subject, words: Words, author: str, withdraw: bool, before:
     stands = before is not None and not before["withdrawn"]
     if withdraw and not stands:
         raise InvalidInputError(f"{author} has said nothing of this that could be withdrawn.")
+    if not withdraw and words == Words() and (subject.subject != "images" or subject.images is None):
+        raise InvalidInputError("nothing is said: give judgement=, note= or tags=, or withdraw=True to take back what was said before.")
     old = before if stands else {"judgement": None, "note": None, "tags": [], "images": None}
     said = {
         "judgement": old["judgement"] if words.judgement is None else words.judgement or None,

@@ -2,7 +2,9 @@
 
 import atexit
 import os
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -10,15 +12,15 @@ import duckdb
 import numpy as np
 
 import deephys_sql as dp
+from deephys_sql import assets, results
 from deephys_sql import query as queries
-from deephys_sql import results
-from deephys_sql.errors import DeephysError, InvalidInputError
+from deephys_sql.errors import DeephysError, InvalidInputError, QueryError
 from deephys_sql.recording.outputs import OUTPUT_KINDS
 
 STORE = click.Path(path_type=Path)
 
 
-class Group(click.Group):
+class Command(click.Command):
     """Turns errors of the user's making into one line and exit status 2."""
 
     def invoke(self, context: click.Context):
@@ -27,7 +29,37 @@ class Group(click.Group):
         except BrokenPipeError:
             raise
         except (DeephysError, duckdb.Error, OSError) as error:
-            raise click.UsageError(" ".join(str(error).split())) from error
+            text = " ".join(str(error).split())
+            is_of_library = isinstance(error, DeephysError) and not isinstance(error, QueryError)  # that one quotes SQL
+            raise click.UsageError(in_options(text, self.params) if is_of_library else text) from error
+
+
+class Group(click.Group):
+    """Makes its commands of that class, and its groups of this."""
+
+    command_class = Command
+    group_class = type
+
+
+def in_options(text: str, parameters: Sequence[click.Parameter]) -> str:
+    """Return what the library says of its arguments as it is said of a command's options.
+
+    >>> in_options("Pass replace=True, or give model='net' or tags=.", import_arrays.params)
+    "Pass --replace, or give --model 'net' or tags=."
+    """
+    options = {one.name: one.opts[0] for one in parameters if isinstance(one, click.Option)}
+    return re.sub(
+        rf"(?<![\w./])({'|'.join(options) or '(?!)'})=(?:True\b|(?=[\s.,;:)]|$)|(?P<value>))",
+        lambda found: options[found[1]] + ("" if found["value"] is None else " "),
+        text,
+    )
+
+
+def report(done: str, store: Path) -> None:
+    """Say at the end of a command what it did, and what the store holds now."""
+    with dp.open(store, read_only=True) as opened:
+        count = len(opened.sql("select model, dataset from recording").fetchall())
+    click.echo(f"{done}. {store} holds {count} recording{'s' * (count != 1)}.")
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -37,8 +69,10 @@ def main() -> None:
 
     \b
     Example:
-      deephys-sql demo
+      deephys-sql demo                               (makes demo.duckdb)
       deephys-sql info demo.duckdb
+      deephys-sql serve demo.duckdb
+      deephys-sql query --help                       (any command's options, with an example)
     """
 
 
@@ -56,7 +90,7 @@ def output_options(command):
 @click.option("--seed", default=0, show_default=True, help="Seed of the training; the same seed gives the same store.")
 @click.option("--overwrite", is_flag=True, help="Replace the file if it is there.")
 def demo(store: Path, mnist: Path | None, seed: int, overwrite: bool) -> None:
-    """Train a small network on Colored MNIST, record it on four datasets, and report why it fails.
+    """Train a network on Colored MNIST, and report why it fails. It is recorded into a store, on four datasets.
 
     \b
     Example:
@@ -72,7 +106,7 @@ def demo(store: Path, mnist: Path | None, seed: int, overwrite: bool) -> None:
 @click.argument("store", type=STORE)
 @output_options
 def info(store: Path, format: str | None, output: Path | None) -> None:
-    """Show what a store holds: recordings with their accuracy and layers.
+    """Show the recordings of a store: accuracy, drop, layers.
 
     \b
     Example:
@@ -85,7 +119,7 @@ def info(store: Path, format: str | None, output: Path | None) -> None:
 @main.command("queries")
 @click.argument("name", required=False)
 def list_queries(name: str | None) -> None:
-    """List the named queries, or tell one query's parameters, columns and SQL.
+    """List the named queries, or describe one. With NAME: its parameters, columns and SQL.
 
     \b
     Example:
@@ -101,7 +135,7 @@ def list_queries(name: str | None) -> None:
 @click.argument("parameters", nargs=-1, type=click.UNPROCESSED, metavar="[--PARAMETER VALUE]...")
 @output_options
 def query(store: Path, name: str, parameters: tuple[str, ...], format: str | None, output: Path | None) -> None:
-    """Run a named query; its parameters are options.
+    """Run a named query. Its parameters are options; `deephys-sql queries NAME` lists them.
 
     \b
     Example:
@@ -163,7 +197,7 @@ def import_() -> None:
 def import_deephys(
     store: Path, model: Path, tests: tuple[Path, ...], reference: str | None, output_kind: str | None, replace: bool
 ) -> None:
-    """Record files of the original Deephys: a .model, and a .test for each dataset.
+    """Record files of the original Deephys. They are a .model, and a .test for each dataset.
 
     \b
     Example:
@@ -171,6 +205,7 @@ def import_deephys(
     """
     for note in dp.import_deephys(store, model, tests, reference=reference, output_kind=output_kind, replace=replace):
         click.echo(note)
+    report(f"Recorded {model} on {', '.join(map(str, tests))}", store)
 
 
 @import_.command("arrays")
@@ -186,12 +221,12 @@ def import_deephys(
 @click.option("--reference", is_flag=True, help="Make this dataset the one that responses are measured against.")
 @click.option("--replace", is_flag=True, help="Record again what is recorded already.")
 def import_arrays(store: Path, activations: tuple[str, ...], categories: str | None, **options) -> None:
-    """Record activations that lie in NumPy's files, with a CSV of labels.
+    """Record activations from NumPy's files. Labels come from a CSV file.
 
     \b
     Example:
-      deephys-sql import arrays study.duckdb --model net --dataset day --activations hidden=hidden.npy
-        --logits logits.npy --labels labels.csv --images photos
+      deephys-sql import arrays study.duckdb --model net --dataset day --activations hidden=hidden.npy \\
+          --logits logits.npy --labels labels.csv --images photos
     """
     files = dict(pair.partition("=")[::2] for pair in activations)
     whole = activations[0] if len(activations) == 1 and "=" not in activations[0] else None
@@ -199,6 +234,7 @@ def import_arrays(store: Path, activations: tuple[str, ...], categories: str | N
         raise click.UsageError("--activations is LAYER=FILE, once a layer, or one .npz file whose arrays are the layers.")
     names = None if categories is None else [line for line in Path(categories).read_text(encoding="utf-8").splitlines() if line]
     dp.import_arrays(store, activations=whole or files, categories=names, **options)
+    report(f"Recorded {options['model']} on {options['dataset']}", store)
 
 
 @import_.command("parquet")
@@ -206,13 +242,14 @@ def import_arrays(store: Path, activations: tuple[str, ...], categories: str | N
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--replace", is_flag=True, help="Take the place of recordings of the same model and dataset.")
 def import_parquet(store: Path, folder: Path, replace: bool) -> None:
-    """Read a folder that `export parquet` wrote, or shards that several processes wrote.
+    """Read an export, or shards of several processes. FOLDER is what `export parquet`, or ShardWriter in Python, wrote.
 
     \b
     Example:
       deephys-sql import parquet study.duckdb study_parquet
     """
     dp.import_parquet(store, folder, replace=replace)
+    report(f"Imported {folder}", store)
 
 
 @main.group()
@@ -231,7 +268,7 @@ def export() -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--overwrite", is_flag=True, help="Replace files that are there.")
 def export_deephys(store: Path, model: str, folder: Path, overwrite: bool) -> None:
-    """Write a model and its recordings as files that the original Deephys opens, and print what they can't hold.
+    """Write a model as files of the original Deephys. What they can't hold is printed.
 
     \b
     Example:
@@ -239,19 +276,21 @@ def export_deephys(store: Path, model: str, folder: Path, overwrite: bool) -> No
     """
     for loss in dp.export_deephys(store, model, folder, overwrite=overwrite):
         click.echo(loss)
+    click.echo(f"Wrote {model} into {folder}.")
 
 
 @export.command("parquet")
 @click.argument("store", type=STORE)
 @click.argument("folder", type=click.Path(path_type=Path))
 def export_parquet(store: Path, folder: Path) -> None:
-    """Write a store as Parquet files: a folder a table, in it a folder a model, layer and dataset.
+    """Write a store as Parquet files. FOLDER, which is made, gets a folder a table, in it a folder a model, layer and dataset.
 
     \b
     Example:
       deephys-sql export parquet demo.duckdb demo_parquet
     """
     dp.export_parquet(store, folder)
+    click.echo(f"Wrote {store} into {folder}.")
 
 
 @main.command()
@@ -264,10 +303,10 @@ def export_parquet(store: Path, folder: Path) -> None:
 @click.option("--run", help="Column that tells runs apart.")
 @click.option("--metric", "metrics", multiple=True, metavar="PATTERN", help="Columns that are metrics, such as 'val/*'; may be repeated.")
 @click.option("--tag", "tags", multiple=True, metavar="PATTERN", help="Columns that are tags; may be repeated.")
-@click.option("--prefix", default="", help="Is put before the ids of runs.")
+@click.option("--prefix", default="", help="Put this before the ids of runs, to keep those of two sources apart.")
 @click.option("--name", help="What the source is called, if not as it is.")
 def experiments(store: Path, source: str, **options) -> None:
-    """Import runs with parameters, metrics and tags from MLflow's database, any SQL, W&B's exports, CSV or Hydra's folders.
+    """Import runs with parameters, metrics and tags. SOURCE is MLflow's database, another with --query, W&B's exports, CSV, Hydra's folder.
 
     \b
     Example:
@@ -278,16 +317,19 @@ def experiments(store: Path, source: str, **options) -> None:
       deephys-sql experiments study.duckdb multirun/
     """
     with dp.open(store) as opened:
-        click.echo(opened.add_experiments(source, **options))
+        imported = opened.add_experiments(source, **options)
+    for remark in imported.remarks:
+        click.echo(in_options(remark, experiments.params), err=True)
+    click.echo(imported)
 
 
 @main.command()
 @click.argument("store", type=STORE)
 @click.option("--model", help="Of a neuron: its model.")
 @click.option("--layer", help="Of a neuron: its layer.")
-@click.option("--neuron", type=int, help="Of a neuron: its number.")
+@click.option("--neuron", type=int, help="Of a neuron: its number, from 0.")
 @click.option("--dataset", help="Of an image or a set: the dataset.")
-@click.option("--image", type=int, help="Of an image: its number.")
+@click.option("--image", type=int, help="Of an image: its number, from 0.")
 @click.option("--set", "image_set", metavar="NAME", help="Of a set of images: what it is called.")
 @click.option("--images", metavar="NUMBERS|SQL", help="Of a set: 3,5,9 or a SELECT that gives the numbers.")
 @click.option("--judgement", help="core, spurious, unclear, or a word of your own.")
@@ -296,7 +338,7 @@ def experiments(store: Path, source: str, **options) -> None:
 @click.option("--author", help="Who says it; else the name of the user.")
 @click.option("--withdraw", is_flag=True, help="Take back what the author said of it.")
 def annotate(store: Path, images: str | None, tags: tuple[str, ...], **options) -> None:
-    """Say something of a neuron, an image or a set of images; what isn't given stays as it was said before.
+    """Say something of a neuron, an image or a set of images. What isn't given stays as it was said before.
 
     \b
     Example:
@@ -309,6 +351,14 @@ def annotate(store: Path, images: str | None, tags: tuple[str, ...], **options) 
         images = [int(number) for number in images.replace(",", " ").split()]
     with dp.open(store, read_only=True) as opened:
         opened.annotate(images=images, tags=list(tags) or None, **options)
+    of_what = (
+        f"neuron {options['neuron']} of {options['layer']} of {options['model']}"
+        if options["neuron"] is not None
+        else f"image {options['image']} of {options['dataset']}"
+        if options["image"] is not None
+        else f"the set {options['image_set']!r} of {options['dataset']}"
+    )
+    click.echo(f"{'Withdrew' if options['withdraw'] else 'Kept'} what was said of {of_what}.")
 
 
 @main.command()
@@ -317,7 +367,7 @@ def annotate(store: Path, images: str | None, tags: tuple[str, ...], **options) 
 @click.option("--embed", is_flag=True, help="Take those written beside the store over into its file first, to send it alone.")
 @output_options
 def annotations(store: Path, history: bool, embed: bool, format: str | None, output: Path | None) -> None:
-    """Show what people said of neurons and images.
+    """Show what people said of neurons and images. The table is to be read; the other formats have every column.
 
     \b
     Example:
@@ -327,10 +377,12 @@ def annotations(store: Path, history: bool, embed: bool, format: str | None, out
     with dp.open(store, read_only=not embed) as opened:
         if embed:
             opened.embed_annotations()
-        results.write(opened.annotations(history=history), format, output)
+        is_table = results.chosen(format, output) == "table"
+        text = assets.sql("annotations/select_for_people.sql")
+        results.write(opened.sql(text, history=history) if is_table else opened.annotations(history=history), format, output)
 
 
-class OptionsOfDatasette(click.Command):
+class OptionsOfDatasette(Command):
     """Tells Datasette's options in its help."""
 
     def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
@@ -346,7 +398,7 @@ class OptionsOfDatasette(click.Command):
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="STORE... [OPTION]...")
 @click.option("--in-process", is_flag=True, help="Run visitors' SQL in the server's process: only for a localhost that you trust.")
 def serve(arguments: tuple[str, ...], in_process: bool) -> None:
-    """Show stores in the browser: neurons, images, categories, confusions, and an SQL page.
+    """Show stores in the browser. There are pages of neurons, images, categories and confusions, and an SQL page.
 
     \b
     Example:
@@ -381,7 +433,7 @@ def serve(arguments: tuple[str, ...], in_process: bool) -> None:
 def directions(
     store: Path, layer: str, name: str, matrix: Path, model: str | None, bias: Path | None, center: Path | None, relu: bool
 ) -> None:
-    """Make the layer NAME from LAYER by MATRIX, a .npy file of directions x neurons: components, an autoencoder's encoder.
+    """Make a layer of directions from another layer. MATRIX, a .npy file, is directions x neurons of LAYER: components, an encoder.
 
     \b
     Example:
@@ -391,6 +443,7 @@ def directions(
     arrays = {what: None if file is None else _array(file) for what, file in given.items()}
     with dp.open(store) as opened:
         opened.add_directions(layer, name, **arrays, model=model, nonlinearity="relu" if relu else None)
+    report(f"Made layer {name} of {len(arrays['matrix'])} neurons from {layer}", store)
 
 
 def _array(file: Path) -> np.ndarray:
@@ -403,7 +456,7 @@ def _array(file: Path) -> np.ndarray:
 @main.command()
 @click.argument("store", type=STORE)
 def migrate(store: Path) -> None:
-    """Upgrade a store made by an older version, and keep the old file beside it.
+    """Upgrade a store of an older version. The old file is kept beside it.
 
     \b
     Example:
@@ -416,7 +469,7 @@ def migrate(store: Path) -> None:
 @main.command()
 @click.argument("store", type=STORE)
 def check(store: Path) -> None:
-    """Compare everything in a store with its checksums and counts; exit status 1 if something is wrong.
+    """Compare all in a store with its checksums and counts. The exit status is 1 if something is wrong.
 
     \b
     Example:

@@ -1,9 +1,13 @@
 """Errors for names that aren't there, with the nearest that are."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from deephys_sql.errors import UnknownNameError
+
+# What parameters of these names name.
+KINDS = {"model": "model", "layer": "layer", "dataset": "dataset", "reference": "dataset", "among": "dataset"}
 
 
 def require_name(what: str, name: str, known: Iterable[str]) -> None:
@@ -17,3 +21,31 @@ def require_name(what: str, name: str, known: Iterable[str]) -> None:
     near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5) or known[:8]
     hint = f"did you mean {', '.join(map(repr, near))}?" if near else "there is none."
     raise UnknownNameError(f"there is no {what} {name!r}: {hint}")
+
+
+def require_stored(known_in: Callable[[str], list[tuple]], parameters: Mapping[str, Any]) -> None:
+    """Check parameters called model, layer, dataset, reference, neuron, image, category, a or b against what a store has.
+
+    known_in: returns the rows of a file of SQL, run on the store.
+    Raises `UnknownNameError` for the first that isn't there.
+    """
+    given = {parameter: value for parameter, value in parameters.items() if value is not None}
+    asks = bool(given.keys() & KINDS.keys())
+    rows = known_in("store/select_known.sql") if asks else []
+    sizes: dict[str, dict[str, int]] = {}
+    for parameter, kind in KINDS.items():
+        if parameter in given:
+            wanted = given.get("model") if kind != "model" else None
+            known = {name: size for found, name, model, size in rows if found == kind and wanted in (None, model)}
+            require_name(parameter, given[parameter], known)
+            sizes[parameter] = known
+    for parameter, whose in {"neuron": "layer", "image": "dataset"}.items():
+        if parameter in given and whose in given:
+            size = sizes[whose][given[whose]]
+            if not 0 <= given[parameter] < size:
+                raise UnknownNameError(
+                    f"there is no {parameter} {given[parameter]} in {whose} {given[whose]!r}: they are numbered 0 to {size - 1}."
+                )
+    for parameter in ("category", "a", "b"):
+        if parameter in given:
+            require_name("category", given[parameter], [row[0] for row in known_in("store/select_known_categories.sql")])

@@ -96,7 +96,7 @@ class Query:
             if value is REQUIRED:
                 raise QueryError(
                     f"query {self.name!r} needs the parameter {parameter.name!r}: {parameter.description} "
-                    f"For example {parameter.name}={parameter.example!r}."
+                    f"For example {parameter.example!r}."
                 )
             bound[parameter.name] = parameter.convert(value)
         text = self.text

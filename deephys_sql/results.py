@@ -31,9 +31,7 @@ def write(relation: duckdb.DuckDBPyRelation, format: str | None = None, path: Pa
     In JSON, bytes are base64, dates are ISO 8601, NaN and infinities are null.
     Raises `InvalidInputError` for Parquet without a path: it is no text.
     """
-    if format is None:
-        ending = "" if path is None else path.suffix.removeprefix(".")
-        format = ending if ending in FORMATS else "table"
+    format = chosen(format, path)
     if format == "parquet" and path is None:
         raise InvalidInputError("parquet is no text: name a file for it, with --output FILE.")
     if format == "parquet":
@@ -51,6 +49,16 @@ def write(relation: duckdb.DuckDBPyRelation, format: str | None = None, path: Pa
             contextlib.redirect_stdout(file),
         ):
             _write_json(relation) if format == "json" else _write_table(relation)
+
+
+def chosen(format: str | None, path: Path | None) -> str:
+    """Return the format in which `write` writes.
+
+    >>> chosen(None, Path("scores.csv")), chosen(None, None)
+    ('csv', 'table')
+    """
+    ending = "" if path is None else path.suffix.removeprefix(".")
+    return format or (ending if ending in FORMATS else "table")
 
 
 def _write_table(relation: duckdb.DuckDBPyRelation) -> None:

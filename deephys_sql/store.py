@@ -20,7 +20,7 @@ from deephys_sql.errors import (
     StoreNotFoundError,
     UnknownNameError,
 )
-from deephys_sql.names import require_name
+from deephys_sql.names import require_name, require_stored
 from deephys_sql.publishing import InPlace, NewVersion, Published, recover
 from deephys_sql.recording.arrays_recording import record_arrays
 from deephys_sql.recording.directions_adding import add_directions
@@ -30,9 +30,6 @@ from deephys_sql.recording.writer import WRITING_MEMORY, RecordingWriter, Transa
 if TYPE_CHECKING:
     from deephys_sql.experiments.importing import ImportedRuns
     from deephys_sql.recording.models import ModelRecorder
-
-# What parameters of these names name.
-KINDS = {"model": "model", "layer": "layer", "dataset": "dataset", "reference": "dataset", "among": "dataset"}
 
 
 def open(path: str | os.PathLike, read_only: bool = False, *, in_place: bool = False) -> "Store":
@@ -499,7 +496,9 @@ class Store:
         columns = Columns(run, tuple(metrics), tuple(tags))
         named, items = items_of(source, query=query, experiment=experiment, columns=columns)
         with self._changing("add experiments") as connection:
-            return take(connection, items, source=name or named, model=model, checkpoint=checkpoint, prefix=prefix, progress=progress)
+            return take(
+                connection, items, columns, source=name or named, model=model, checkpoint=checkpoint, prefix=prefix, progress=progress
+            )
 
     def annotate(
         self,
@@ -646,27 +645,7 @@ class Store:
             )
 
     def _require_names(self, parameters: Mapping[str, Any]) -> None:
-        """Check parameters called model, layer, dataset, reference, category, a or b against what is stored."""
-        given = {parameter: value for parameter, value in parameters.items() if value is not None}
-        asks = bool(given.keys() & KINDS.keys())
-        rows = self._known("store/select_known.sql") if asks else []
-        sizes: dict[str, dict[str, int]] = {}
-        for parameter, kind in KINDS.items():
-            if parameter in given:
-                wanted = given.get("model") if kind != "model" else None
-                known = {name: size for found, name, model, size in rows if found == kind and wanted in (None, model)}
-                require_name(parameter, given[parameter], known)
-                sizes[parameter] = known
-        for parameter, whose in {"neuron": "layer", "image": "dataset"}.items():
-            if parameter in given and whose in given:
-                size = sizes[whose][given[whose]]
-                if not 0 <= given[parameter] < size:
-                    raise UnknownNameError(
-                        f"there is no {parameter} {given[parameter]} in {whose} {given[whose]!r}: they are numbered 0 to {size - 1}."
-                    )
-        for parameter in ("category", "a", "b"):
-            if parameter in given:
-                require_name("category", given[parameter], [row[0] for row in self._known("store/select_known_categories.sql")])
+        require_stored(self._known, parameters)
 
     def _known(self, file: str) -> list[tuple]:
         """Return the rows of a file of SQL, which stay the same as long as this version of the store does."""

@@ -14,7 +14,7 @@ select
     a.category_name,
     r.recall as reference_recall,
     a.recall,
-    r.recall - a.recall as drop,
+    round(r.recall - a.recall, 12) as drop,
     a.images
 from accuracy as a
 join model as m

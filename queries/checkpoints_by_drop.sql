@@ -26,7 +26,7 @@ dropped as (
         r.accuracy as reference_accuracy,
         a.dataset,
         a.accuracy,
-        r.accuracy - a.accuracy as drop
+        round(r.accuracy - a.accuracy, 12) as drop
     from model as m
     join dataset_accuracy as r
         on r.model = m.model

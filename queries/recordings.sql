@@ -14,7 +14,7 @@ select
     r.is_reference,
     r.images,
     a.accuracy,
-    b.accuracy - a.accuracy as drop,
+    round(b.accuracy - a.accuracy, 12) as drop,
     (
         select string_agg(l.layer || ' (' || l.neurons || ')', ', ' order by l.position)
         from layer as l

@@ -178,7 +178,7 @@ def test_one_file_that_can_be_sent(path, tmp_path):
 @pytest.mark.parametrize(
     ("given", "error", "says"),
     [
-        ({**NEURON}, InvalidInputError, "say something"),
+        ({**NEURON}, InvalidInputError, "nothing is said"),
         ({"note": "x"}, InvalidInputError, "name what is annotated.*Got nothing"),
         ({**NEURON, "dataset": "clean", "note": "x"}, InvalidInputError, "name what is annotated.*Got model, layer, neuron, dataset"),
         ({"model": "net", "neuron": 1, "note": "x"}, InvalidInputError, "name what is annotated"),
@@ -326,3 +326,42 @@ def test_command_line(path):
     assert len(json.loads(run("annotations", path, "--format", "json").output)) == 2
     failed = run(*neuron, "--withdraw", "--author", "ada")
     assert failed.exit_code == 2 and "ada has said nothing" in failed.output
+
+
+def test_command_line_prints_what_people_read(path):
+    """A table has who, when, of what and how many images, no list and no id; annotate says what it did, or what is missing."""
+
+    def run(*arguments):
+        return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+    neuron = ["annotate", path, "--model", "net", "--layer", "fc", "--neuron", 3, "--author", "ada"]
+    done = run(*neuron, "--judgement", "spurious", "--tag", "a", "--tag", "b")
+    assert done.output == "Kept what was said of neuron 3 of fc of net.\n"
+    run("annotate", path, "--dataset", "clean", "--set", "some", "--images", "3,5,9", "--note", "x", "--author", "bob")
+    lines = [[cell.strip() for cell in line.split("│")] for line in run("annotations", path).output.splitlines()]
+    assert [line[2:-1] for line in lines if len(line) > 2 and line[2] in ("author", "ada", "bob")] == [
+        ["author", "subject", "of_what", "images", "judgement", "tags", "note"],
+        ["ada", "neuron", "3 of fc of net", "NULL", "spurious", "a, b", ""],
+        ["bob", "images", "some of clean", "3", "", "", "x"],
+    ]
+    for before in ("said", "said before"):
+        failed = run(*neuron)
+        assert failed.exit_code == 2 and "give --judgement, --note or --tag, or --withdraw to" in failed.output, before
+        assert "withdrawn" not in run("annotations", path, "--history").output
+    assert run(*neuron, "--withdraw").output.startswith("Withdrew")
+    assert "ada" not in run("annotations", path).output and "withdrawn" in run("annotations", path, "--history").output
+    failed = run("annotate", path, "--note", "x")
+    assert failed.exit_code == 2 and "--dataset, --set (its name) and --images" in failed.output
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444])
+def test_who_may_read_the_store_may_read_them(reading, path, mode):
+    """The file beside a store, and SQLite's own files beside that, have the store's mode, whatever the umask; its owner may write it."""
+    path.chmod(mode)
+    before = os.umask(0)
+    try:
+        reading.annotate(**NEURON, note="secret", author="ada")
+    finally:
+        os.umask(before)
+    files = list(path.parent.glob("*.annotations.sqlite*"))
+    assert files and {file.stat().st_mode & 0o777 for file in files} == {mode | 0o600}

@@ -167,6 +167,33 @@ def test_mistakes_are_one_line_and_status_2(study, arguments, says):
     assert "Traceback" not in result.output
 
 
+def test_errors_name_the_options_of_the_command(study, tmp_path):
+    """What Python is told of `replace=True` the command line says of --replace, and SQL that is quoted stays as it is."""
+    store = shutil.copy(study, tmp_path / "study.duckdb")
+    np.save(tmp_path / "hidden.npy", np.ones((6, 2)))
+    (tmp_path / "labels.csv").write_text("label,prediction\n" + "0,0\n" * 6)
+    names = ["--model", "net", "--dataset", "dusk", "--labels", str(tmp_path / "labels.csv")]
+    command = ["import", "arrays", str(store), *names, "--activations", f"fc1={tmp_path / 'hidden.npy'}"]
+    done = run(*command)
+    assert (done.exit_code, done.stdout) == (0, f"Recorded net on dusk. {store} holds 3 recordings.\n")
+    again = run(*command)
+    assert again.exit_code == 2 and "Pass --replace to record it again" in again.output and "=True" not in again.output
+    assert run(*command, "--replace").exit_code == 0
+    assert "format='x'" in run("sql", str(store), "select 1; select format='x'").output
+
+
+def test_drops_have_no_noise(tmp_path):
+    """A drop from 0.7 to 0.4 is 0.3, also where 0.7 - 0.4 is 0.29999999999999993."""
+    path, labels = tmp_path / "study.duckdb", np.zeros(10, int)
+    with dp.open(path) as store:
+        for dataset, right in (("day", 7), ("night", 4)):
+            given = {"activations": {"fc": np.ones((10, 1))}, "predictions": (np.arange(10) >= right).astype(int), "labels": labels}
+            store.add_recording(model="net", dataset=dataset, categories=["a", "b"], progress=False, **given)
+    for command in (["info", path], ["query", path, "checkpoints_by_drop"], ["query", path, "accuracy_drop", "--model", "net"]):
+        rows = json.loads(run(*map(str, command), "--format", "json").output)
+        assert 0.3 in [row["drop"] for row in rows], command
+
+
 def test_a_real_process_prints_no_traceback(study):
     """The installed command, as a process: exit status 2, nothing on standard output, one line on standard error."""
     done = subprocess.run([sys.executable, "-m", "deephys_sql.cli", "info", "absent.duckdb"], capture_output=True, text=True)
@@ -188,7 +215,8 @@ def test_directions(study, tmp_path):
     np.save(tmp_path / "matrix.npy", np.array([[1, -1], [0, 2]]))
     np.save(tmp_path / "bias.npy", np.array([0.5, -1]))
     files = [str(tmp_path / "matrix.npy"), "--bias", str(tmp_path / "bias.npy"), "--relu"]
-    assert run("directions", str(store), "fc1", "pair", *files).exit_code == 0
+    done = run("directions", str(store), "fc1", "pair", *files)
+    assert (done.exit_code, done.stdout) == (0, f"Made layer pair of 2 neurons from fc1. {store} holds 2 recordings.\n")
     with dp.open(store, read_only=True) as opened:
         text = "select value from activation where dataset = 'day' and layer = $layer order by image, neuron"
         source, made = (opened.sql(text, layer=layer).fetchnumpy()["value"].reshape(6, 2) for layer in ("fc1", "pair"))

@@ -1,6 +1,7 @@
 """A recording process that is killed at any moment leaves the store whole."""
 
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -111,6 +112,54 @@ def test_killed_while_recording(tmp_path: Path, record_property, in_place: bool)
     print(f"\n{in_the_middle} kills in the middle, {unexpected} between commit and telling; {len(told)} recordings; used, size: {sizes}")
     record_property("sizes", sizes)
     assert size < 1.5 * used + 10_000_000
+
+
+WRITERS = {
+    "export parquet": ("parquet_export._Export._block", "dp.export_parquet('study.duckdb', 'tree', progress=False)"),
+    "export deephys": ("deephys_export._Export._write_images", "dp.export_deephys('study.duckdb', 'net', 'tree', progress=False)"),
+    "shard": (
+        "shards.ShardWriter._finish",
+        """
+with dp.ShardWriter('tree', model='net', dataset='day', shard=0, shards=1) as shard:
+    shard.add(range(600), activations={'fc': np.ones((600, 2))}, logits=np.ones((600, 2)), labels=[0] * 600)
+""",
+    ),
+}
+STOPS = """
+import sys, unittest.mock, numpy as np, deephys_sql as dp
+from deephys_sql.formats import deephys_export, parquet_export, shards
+
+def stop(*_):
+    print("half", flush=True)
+    sys.stdin.read()
+
+with unittest.mock.patch("deephys_sql.formats." + sys.argv[1], stop):
+    exec(sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("what", WRITERS)
+def test_what_killed_writers_of_files_leave(tmp_path: Path, monkeypatch, what: str) -> None:
+    """A writer of files that is killed leaves nothing that is taken for whole, and the next one removes what it left; what a living
+    export is writing stays."""
+    monkeypatch.chdir(tmp_path)
+    with dp.open("study.duckdb") as store:
+        given = {"activations": {"fc": np.ones((9, 5))}, "logits": np.eye(9)[:, :3], "labels": [0] * 9}
+        store.add_recording(model="net", dataset="day", progress=False, **given)
+    stopped_at, statement = WRITERS[what]
+    command = [sys.executable, "-c", STOPS, stopped_at, statement]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "half\n"
+        left = {path for path in tmp_path.rglob("*.partial")}
+        assert left and not [path for path in tmp_path.rglob("part-*") if ".partial" not in str(path)]
+        if what == "export parquet":
+            exec(statement)
+            assert left <= set(tmp_path.rglob("*.partial"))
+            shutil.rmtree("tree")
+        process.kill()
+    assert left <= set(tmp_path.rglob("*.partial"))
+    exec(statement)
+    assert list(tmp_path.rglob("*.partial")) == [] and list(tmp_path.rglob("*.*"))
 
 
 HALF = """

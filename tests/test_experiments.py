@@ -505,3 +505,20 @@ def test_command_line(tmp_path):
         assert store.sql("select run, metric_loss, tag_note from experiment_wide").fetchall() == [("p/a", 0.5, "x")]
     failed = CliRunner().invoke(main, [*arguments, "--metric", "note", "--run", "key", "--name", "mine", "--prefix", "p/"])
     assert failed.exit_code == 2 and "a metric is a number" in failed.output
+
+
+def test_a_pattern_that_matches_nothing_is_told(store, tmp_path):
+    """Each is a line on standard error with the columns that are there; those that match are none."""
+    path = write(tmp_path / "runs.csv", "run,loss,val/acc,note\na,0.5,0.9,x\n")
+    for _ in range(2):
+        imported = store.add_experiments(path, metrics=["val/*", "acuracy"], tags=["note", "N*"], progress=False)
+        assert imported.remarks == (
+            "metrics='acuracy' matches no column; columns are run, loss, val/acc, note.",
+            "tags='N*' matches no column; columns are run, loss, val/acc, note.",
+        )
+    done = CliRunner().invoke(main, ["experiments", str(tmp_path / "other.duckdb"), str(path), "--metric", "acuracy"])
+    assert done.exit_code == 0 and done.stderr == "--metric 'acuracy' matches no column; columns are run, loss, val/acc, note.\n"
+    (tmp_path / "runs" / ".hydra").mkdir(parents=True)
+    write(tmp_path / "runs" / ".hydra" / "config.yaml", "lr: 1\n")
+    imported = store.add_experiments(tmp_path / "runs", metrics=["lr"], progress=False)
+    assert imported.remarks == ("metrics='lr' matches no column; only tables and rows of a query have columns to match.",)

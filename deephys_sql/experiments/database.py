@@ -79,7 +79,7 @@ def read_mlflow(connection: sqlalchemy.Connection, experiment: str | None = None
     found = sqlalchemy.inspect(connection).get_table_names()
     if missing := [table for table in MLFLOW_TABLES if table not in found]:
         raise SourceError(
-            f"{named(connection.engine.url)} isn't a tracking database of MLflow: it has no table {missing[0]!r}. Give query= (--query) "
+            f"{named(connection.engine.url)} isn't a tracking database of MLflow: it has no table {missing[0]!r}. Give query= "
             f"with a SELECT of a row a run for any other database; here are: {', '.join(sorted(found)[:12]) or 'no tables'}."
         )
     metadata = sqlalchemy.MetaData()

@@ -31,7 +31,7 @@ SCHEMAS = {
 class ImportedRuns:
     """What an import did: how many runs were new and how many were there, the model of each, and the runs without one.
 
-    matched: models by run. unmatched: names by run, or ids where a run has no name.
+    matched: models by run. unmatched: names by run, or ids where a run has no name. remarks: what was asked and found nothing.
     """
 
     source: str
@@ -39,6 +39,7 @@ class ImportedRuns:
     updated: int
     matched: dict[str, str] = field(default_factory=dict)
     unmatched: dict[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         total = self.added + self.updated
@@ -101,6 +102,7 @@ def _of_database(address: str, query: str | None, experiment: str | None, column
 def take(
     connection: duckdb.DuckDBPyConnection,
     items: Iterable[Item],
+    columns: tables.Columns,
     *,
     source: str,
     model: str,
@@ -133,6 +135,7 @@ def take(
         updated,
         {run: model for run, _, model in matches if model is not None},
         {run: name or run for run, name, model in matches if model is None},
+        columns.remarks(),
     )
 
 
@@ -163,12 +166,12 @@ def _require_no_conflict(connection: duckdb.DuckDBPyConnection, source: str) -> 
     problem, run, found = row
     if problem == "twice":
         raise InvalidInputError(
-            f"run {run!r} is there more than once in {source}, as number {found}. Give run= (--run) with the column that tells runs apart, "
+            f"run {run!r} is there more than once in {source}, as number {found}. Give run= with the column that tells runs apart, "
             f"or call the column that tells their steps apart step."
         )
     raise InvalidInputError(
         f"run {run!r} was imported from {found!r} before, and {source!r} has one of this id too. To update those, give "
-        f"name={found!r} (--name); to keep both, give a prefix= (--prefix) for the ids."
+        f"name={found!r}; to keep both, give prefix= for the ids."
     )
 
 

@@ -15,7 +15,7 @@ import functools
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,21 @@ class Columns:
     run: str | None = None
     metrics: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    seen: dict[str, None] = field(default_factory=dict, compare=False)  # the columns of the rows that were read
+
+    def remarks(self) -> tuple[str, ...]:
+        """Return a line for each pattern that no column matched.
+
+        >>> Columns(metrics=("acc*", "loss"), seen={"run": None, "accuracy": None}).remarks()
+        ("metrics='loss' matches no column; columns are run, accuracy.",)
+        """
+        there = f"columns are {', '.join(self.seen)[:300]}." if self.seen else "only tables and rows of a query have columns to match."
+        return tuple(
+            f"{kind}={pattern!r} matches no column; {there}"
+            for kind, patterns in (("metrics", self.metrics), ("tags", self.tags))
+            for pattern in patterns
+            if not fnmatch.filter(self.seen, pattern)
+        )
 
 
 def read_rows(rows: Iterable[tuple[str, Mapping[str, Any]]], columns: Columns = Columns()) -> Iterator[Item]:
@@ -140,13 +155,14 @@ def read_rows(rows: Iterable[tuple[str, Mapping[str, Any]]], columns: Columns = 
     seen: set[str] = set()
     given: set[tuple[str, str]] = set()
     for count, (where, row) in enumerate(rows, start=1):
+        columns.seen.update(dict.fromkeys(map(str, row)))
         known = _fields(tuple(row), columns)
         values = {field: row[column] for field, column in known.items() if column is not None}
         run = text(values.get("run")) or text(values.get("name"))
         if run is None:
             raise InvalidInputError(
                 f"{where} names no run: it needs a value in a column run, run_id, id or name. Columns are "
-                f"{', '.join(map(str, row))[:300]}; give run= (--run) with the one that tells runs apart."
+                f"{', '.join(map(str, row))[:300]}; give run= with the one that tells runs apart."
             )
         run = require_name(run, where)
         step = whole(values.get("step"), f"{where}, column {known['step']}") if known["step"] else None

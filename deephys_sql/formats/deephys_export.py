@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from deephys_sql import assets
 from deephys_sql.errors import InvalidInputError
 from deephys_sql.formats.cbor import ARRAY, BYTES, MAP, NULL, UINT, head, text
 from deephys_sql.formats.deephys_files import BATCH_IMAGES, IMAGE_ID, THUMBNAIL_PIXELS, Frame, numbered
+from deephys_sql.formats.unfinished import unfinished
 from deephys_sql.names import require_name
 from deephys_sql.recording.pictures import as_plain
 from deephys_sql.store import Store, open
@@ -104,17 +104,17 @@ class _Export:
         files = {_file_name(name, ".test", taken): recording for name, recording in zip(self._datasets, self._recordings)}
         there = [name for name in (model_file, *files) if (folder / name).exists()]
         if there and not overwrite:
-            raise InvalidInputError(f"{folder / there[0]} is there already. Choose another folder, or pass overwrite (--overwrite).")
+            raise InvalidInputError(f"{folder / there[0]} is there already. Choose another folder, or pass overwrite=True.")
         is_new = not folder.exists()
         folder.mkdir(exist_ok=True)
         try:
-            with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=folder) as unfinished:
-                (Path(unfinished) / model_file).write_bytes(self._model_bytes())
+            with unfinished(folder / model_file) as partial:
+                (partial / model_file).write_bytes(self._model_bytes())
                 for (name, recording), title in zip(files.items(), self._datasets):
-                    with (Path(unfinished) / name).open("wb") as file:
+                    with (partial / name).open("wb") as file:
                         self._write_dataset(file, title, recording, progress)
                 for name in (model_file, *files):
-                    os.replace(Path(unfinished) / name, folder / name)
+                    os.replace(partial / name, folder / name)
         except BaseException:
             if is_new:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from deephys_sql import assets, migrations
 from deephys_sql.errors import FileFormatError, InvalidInputError
 from deephys_sql.formats import hive
 from deephys_sql.formats.parquet import ACTIVATIONS, File, activation_rows
+from deephys_sql.formats.unfinished import unfinished
 from deephys_sql.recording.layer_writer import WIDTH, block_images
 from deephys_sql.recording.writer import VERSION, WRITING_MEMORY
 from deephys_sql.store import Store, open
@@ -60,15 +60,10 @@ def export_parquet(store: Store | str | os.PathLike, folder: str | os.PathLike, 
         raise InvalidInputError(f"{folder} is there already. Give a folder that an export can make, or remove that one first.")
     if not folder.parent.is_dir():
         raise InvalidInputError(f"there is no folder {folder.parent} to hold {folder.name}. Make it first, or check the path.")
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    partial.mkdir()
-    try:
+    with unfinished(folder) as partial:
         with store.snapshot() as connection:
             _Export(connection, partial, progress).write()
         partial.rename(folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
 
 
 class _Export:

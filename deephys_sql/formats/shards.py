@@ -204,8 +204,10 @@ class ShardWriter:
                 if self._final(place).exists():
                     raise InvalidInputError(
                         f"{self._final(place)} is there already. Another process, or another model's, wrote it: labels, images and "
-                        f"metadata of a dataset are given with one model only."
+                        f"metadata of a dataset are given with one model only. If it was this one's, killed as it ended, remove the file."
                     )
+                for left in (self._folder / place).glob(f".{self._file}.*.partial"):  # by one that was killed: there is one a shard
+                    left.unlink(missing_ok=True)
                 self._open[place] = File(self._partial(place), rows.schema)
             self._open[place].write(rows)
             self._waiting[place] = []

@@ -1,5 +1,6 @@
 """The form of a named query, filled in with defaults and with values that the store has."""
 
+import asyncio
 import contextlib
 import json
 import sqlite3
@@ -7,11 +8,15 @@ import urllib.parse
 from collections.abc import Mapping
 from typing import Any
 
+import duckdb
 from datasette.database import QueryInterrupted
 
-from deephys_sql import query
+from deephys_sql import assets, query
+from deephys_sql.errors import DeephysError, UnknownNameError
+from deephys_sql.names import require_stored
 from deephys_sql.site.contents import names_of
 from deephys_sql.site.database import StoreDatabase
+from deephys_sql.site.named_queries import bind
 
 
 async def fill_in(known: query.Query, database: StoreDatabase, query_string: bytes, *, examples: bool) -> bytes:
@@ -32,6 +37,22 @@ async def fill_in(known: query.Query, database: StoreDatabase, query_string: byt
         missing = {name: values.get(name) if value is query.REQUIRED else value for name, value in missing.items()}
         missing = {name: value for name, value in missing.items() if value is not None}
     return b"&".join(part for part in (query_string, urllib.parse.urlencode(missing).encode()) if part)
+
+
+async def unknown_name(known: query.Query, database: StoreDatabase, given: Mapping[str, str]) -> str | None:
+    """Return what is wrong with a form's first name or number that isn't in the store, with the nearest that are."""
+
+    def compare() -> str | None:
+        with contextlib.closing(database.version().cursor()) as cursor:
+            try:
+                require_stored(lambda file: cursor.execute(assets.sql(file)).fetchall(), bind(known.name, given))
+            except UnknownNameError as error:
+                return str(error)
+            except (DeephysError, duckdb.Error):  # the page says it
+                pass
+        return None
+
+    return await asyncio.to_thread(compare)
 
 
 async def example_values(known: query.Query, database: StoreDatabase, given: Mapping[str, list[str]]) -> dict[str, Any]:

@@ -162,12 +162,18 @@ async def _filled_in(datasette, path: str, query_string: bytes) -> bytes:
     store = next((one for one in stores(datasette) if one.route == tilde_decode(database)), None)
     if known is None or store is None:
         return query_string
+    may = await _may_know_names(datasette, store)
+    return await forms.fill_in(known, store, query_string, examples=may and not form)  # who asks for data says of what
+
+
+async def _may_know_names(datasette, store: StoreDatabase) -> bool:
+    """Return whether anybody may see the names in a store; else no form tells them."""
     anybody = permissions.Visitor(datasette, None, store.name)
     try:
         await anybody.require("view-table", (permissions.NAMES | {"confusion"}) & store.version().tables.keys())
-    except Forbidden:  # then no form tells names
-        return await forms.fill_in(known, store, query_string, examples=False)
-    return await forms.fill_in(known, store, query_string, examples=not form)  # who asks for data says of what
+    except Forbidden:
+        return False
+    return True
 
 
 @hookimpl
@@ -175,7 +181,14 @@ def extra_template_vars(template, database, request, datasette):
     if template is None or not template.startswith("query") or not isinstance(datasette.databases.get(database), StoreDatabase):
         return {}
     known = query.available().get(tilde_decode(request.path.rpartition("/")[2]))
-    return {"deephys_query": known, "deephys_required": query.REQUIRED}
+
+    async def variables():
+        store, hint = datasette.databases[database], None
+        if known is not None and await _may_know_names(datasette, store):
+            hint = await forms.unknown_name(known, store, {name: request.args[name] for name in request.args})
+        return {"deephys_query": known, "deephys_required": query.REQUIRED, "deephys_hint": hint}
+
+    return variables
 
 
 @hookimpl

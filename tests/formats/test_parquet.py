@@ -283,11 +283,13 @@ def test_an_export_is_whole_or_not_there(source, exported, tmp_path, monkeypatch
 def test_command_line(exported, tmp_path):
     """import parquet and export parquet are the functions."""
     store, folder = str(tmp_path / "copy.duckdb"), tmp_path / "again"
-    assert CliRunner().invoke(main, ["import", "parquet", store, str(exported)]).exit_code == 0
-    assert CliRunner().invoke(main, ["export", "parquet", store, str(folder)]).exit_code == 0
+    done = CliRunner().invoke(main, ["import", "parquet", store, str(exported)])
+    assert done.exit_code == 0 and re.fullmatch(rf"Imported {exported}\. {store} holds \d+ recordings\.\n", done.stdout)
+    done = CliRunner().invoke(main, ["export", "parquet", store, str(folder)])
+    assert (done.exit_code, done.stdout) == (0, f"Wrote {store} into {folder}.\n")
     assert {p.relative_to(folder) for p in folder.rglob("*")} == {p.relative_to(exported) for p in exported.rglob("*")}
     again = CliRunner().invoke(main, ["import", "parquet", store, str(exported)])
-    assert again.exit_code == 2 and "recorded on dataset" in again.output
+    assert again.exit_code == 2 and "Pass --replace to take" in again.output
     assert CliRunner().invoke(main, ["import", "parquet", store, str(exported), "--replace"]).exit_code == 0
 
 

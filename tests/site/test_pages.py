@@ -287,6 +287,31 @@ def test_named_queries_are_pages_with_forms(site, truth, name):
             assert value == other[key] or (isinstance(value, float) and math.isclose(value, other[key], rel_tol=1e-9))
 
 
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        ({"model": "nett"}, "There is no model 'nett': did you mean 'net'?"),
+        ({"layer": "fcc"}, "There is no layer 'fcc': did you mean 'fc'"),
+        ({"dataset": "claen"}, "There is no dataset 'claen': did you mean 'clean'?"),
+        ({"neuron": 6}, "There is no neuron 6 in layer 'fc': they are numbered 0 to 5."),
+        ({}, None),
+    ],
+)
+def test_a_typo_in_a_form_is_told(site, wrong, hint):
+    """The page of a named query that finds nothing says which name isn't in the store, and the nearest that are."""
+    text = html.unescape(site.get("/store/top_images", **({"model": "net", "layer": "fc", "dataset": "clean", "neuron": 2} | wrong)).text)
+    assert ("message-warning" in text) == (hint is not None)
+    assert hint is None or hint in text
+
+
+def test_hints_tell_no_names_to_whom_they_are_hidden(new_site, store_path):
+    """Where the views that hold names are not for all, a typo is told to nobody."""
+    block = {"tables": {"model": {"allow": {"id": "root"}}}}
+    site = new_site(store_path, metadata={"databases": {"store": block}})
+    text = site.get("/store/top_images", model="nett", layer="fc", dataset="clean", neuron=2).text
+    assert "message-warning" not in text and "did you mean" not in text
+
+
 @pytest.mark.parametrize("name", sorted(query.available()))
 def test_named_queries_open_filled_in(site, name):
     """Without parameters the page of a query shows rows, with a form that is filled with what the store has; data must be asked for."""

@@ -3,8 +3,11 @@
 import re
 import urllib.parse
 
+import numpy as np
 import pytest
 from reading import BASE, ENCODED, NIGHT, Tables
+
+import deephys_sql as dp
 
 
 @pytest.mark.parametrize(
@@ -42,6 +45,55 @@ def test_search_finds(web, text, expected):
 def test_search_that_finds_nothing(web, text):
     """An odd text is a page that says what can be looked for, never an error."""
     assert web.get("/store/-/search", q=text, stay=1).status_code == 200
+
+
+@pytest.fixture(scope="module")
+def of_models(make_site, tmp_path_factory):
+    """A site with models `a` and `b-net`, of other layers, categories and datasets, and `c`, which is like `a`."""
+    path = tmp_path_factory.mktemp("models") / "store.duckdb"
+    models = {"a": ("fc", "day", ["cat", "dog"]), "b-net": ("head", "night", ["owl", "fox"]), "c": ("fc", "day", ["cat", "dog"])}
+    with dp.open(path) as store:
+        for model, (layer, dataset, categories) in models.items():
+            given = {"activations": {layer: np.ones((4, 5))}, "predictions": [0] * 4, "categories": categories, "progress": False}
+            fields = None if model == "c" else [{"camera": f"lens {dataset[0]}{number}"} for number in range(4)]
+            store.add_recording(model=model, dataset=dataset, image_metadata=fields, **given)
+    return make_site(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("head 4", ["b-net/layer/head/neuron/4"]),
+        ("night 3", ["b-net/dataset/night/image/3"]),
+        ("owl", ["b-net/category/0"]),
+        ("head", ["b-net/layer/head"]),
+        ("nIGht", ["b-net/dataset/night/confusion"]),
+        ("lens n2", ["b-net/dataset/night/image/2"]),
+        ("b-net head 1", ["b-net/layer/head/neuron/1"]),
+        ("day 2", ["a/dataset/day/image/2"]),  # of this model, so of no other
+        ("fc 3", ["a/layer/fc/neuron/3"]),
+        ("head 5", []),
+    ],
+)
+def test_search_finds_what_other_models_have(of_models, text, expected):
+    """What the present model has is found there alone; else all models are looked through, and the page says so."""
+    text_of_page = of_models.get("/store/-/search", q=text, stay=1, model="a").text
+    found = {address.partition("/-/model/")[2].partition("?")[0] for address in re.findall(r'<li><a href="([^"]+)"', text_of_page)}
+    assert found == set(expected)
+    assert ("other models; none in a" in text_of_page) == (bool(expected) and not expected[0].startswith("a/"))
+    for address in re.findall(r'<li><a href="([^"]+)"', text_of_page):
+        of_models.get(address)
+
+
+def test_search_of_many_models_is_bounded(make_site, tmp_path):
+    """Of hundreds of models with what is looked for, as many results are shown as of one model."""
+    with dp.open(tmp_path / "store.duckdb") as store, store.transaction():
+        for number in range(40):
+            layer = "fc" if number == 0 else "head"
+            given = {"activations": {layer: np.ones((2, 3))}, "predictions": [0, 0], "categories": ["x"], "progress": False}
+            store.add_recording(model=f"m{number:02}", dataset="day", **given)
+    page = make_site(tmp_path / "store.duckdb").get("/store/-/search", q="head 2", stay=1, model="m00").text
+    assert len(re.findall(r'<li><a href="', page)) == 30 and "The first 30" in page
 
 
 def test_chance(web, truth):

@@ -346,6 +346,20 @@ def test_home_shows_accuracy_and_what_stands_out(site, truth):
         assert found == [neuron for (neuron,) in top]
 
 
+def test_home_leads_to_every_layer(site, new_site, tmp_path):
+    """What stands out is shown of any layer, and every layer is linked, also where there is one dataset only."""
+    text = site.get(f"{BASE}/home").text
+    assert 'aria-current="true">conv/1</a>' in text
+    (address,) = (href for href, name in re.findall(r'<a href="([^"]+)"[^>]*>([^<]+)</a>', text) if name == "fc")
+    other = site.get(address.replace("&amp;", "&")).text
+    assert 'aria-current="true">fc</a>' in other and "all 6 of fc" in other and "all 3 of conv/1" in text
+    with dp.open(tmp_path / "store.duckdb") as store:
+        given = {"activations": {"a": np.eye(3), "b": np.eye(3)}, "logits": np.eye(3), "progress": False}
+        store.add_recording(model="net", dataset="only", **given)
+    text = new_site(tmp_path / "store.duckdb").get(f"{BASE}/home").text
+    assert all(f"/model/net/layer/{name}" in text for name in ("a", "b", "output"))
+
+
 def test_examples_across_the_range_are_those_of_sql(site, truth):
     """Lowest and highest are the neuron's extremes, ties to the lower image; negative activations count."""
     text = site.get(f"{MODEL}/layer/fc/neuron/0/examples").text

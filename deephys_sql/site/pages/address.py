@@ -1,5 +1,6 @@
 """The address of a page and what it asks for, checked; and the addresses that a page links."""
 
+import copy
 import difflib
 import functools
 import re
@@ -7,7 +8,7 @@ import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from datasette.utils import tilde_decode, tilde_encode
+from datasette.utils import MultiParams, tilde_decode, tilde_encode
 
 from deephys_sql.site import contents
 from deephys_sql.site.database import StoreDatabase
@@ -84,6 +85,16 @@ class Address:
         self.require("layer", self.layer, layers, self.layer_url)
         self.neurons = layers[self.layer] if self.layer else 0
         self.categories = names.categories[self.model]
+
+    def of(self, model: str) -> "Address":
+        """Return the same for another model, without what was chosen of this one's datasets and layers."""
+        other = copy.copy(self)
+        other.__dict__.pop("choices", None)
+        other.parts, other._queries, other.model = {}, {}, model
+        left_out = ("model", "reference", "dataset", "layer")
+        other.args = MultiParams({key: self.args.getlist(key) for key in self.args if key not in left_out})
+        other._read_model()
+        return other
 
     @property
     def against(self) -> str | None:

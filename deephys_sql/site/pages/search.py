@@ -2,13 +2,15 @@
 
 import random
 import re
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from datasette.utils.asgi import Response
 
 from deephys_sql import assets
 from deephys_sql.site.pages import sets
-from deephys_sql.site.pages.address import PageError
+from deephys_sql.site.pages.address import Address, PageError
 from deephys_sql.site.pages.context import page
 
 KINDS = ("neuron", "image", "category", "layer", "dataset")
@@ -30,31 +32,64 @@ class Found:
 
 @page(r"/search", needs_model=False)
 async def search(page):
-    """Neurons, images, categories, datasets, layers and models by name or number."""
+    """Neurons, images, categories, datasets, layers and models by name or number: of this model, or of the others if it has none."""
     text = " ".join((page.args.get("q") or "").split())[:200]
     found: list[Found] = []
+    elsewhere = False
     if text and page.model is not None:
-        found = [*_names(page, text), *_numbers(page, text)]
-        if len(text) >= 2 and not text.isdecimal():
-            found += [
-                Found(
-                    "image",
-                    page.image_url(row["dataset"], row["image"]),
-                    f"Image {row['image']} of {row['dataset']}",
-                    row["uri"] or "",
-                    row["dataset"],
-                    row["image"],
-                )
-                for row in await page.rows(assets.sql("site/find_images.sql"), {"model": page.model, "text": text, "k": MOST})
-            ]
-    found = list({one.address: one for one in found}.values())
+        pages = dict.fromkeys(page.recordings, page)
+        found = [*_names(page, text), *_numbers(page, text), *await _images(page, text, pages)]
+        if elsewhere := not found:
+            found = await _elsewhere(page, text)
+    found = _first({one.address: one for one in found}.values())
     if len(found) == 1 and page.args.get("stay") is None:
         return redirect(found[0].address)
     kinds = {}
     for one in found:
         kinds.setdefault(one.kind, []).append(one)
     pictures = await page.pictures([(one.dataset, one.image) for one in found if one.image is not None])
-    return await page.render("search.html", text=text, kinds=kinds, found=found, pictures=pictures, most=MOST)
+    return await page.render("search.html", text=text, kinds=kinds, found=found, elsewhere=elsewhere, pictures=pictures, most=MOST)
+
+
+async def _elsewhere(page, text: str) -> list[Found]:
+    """Return what the other models have of it; a dataset's images by their names under the first model recorded on it."""
+    found: list[Found] = []
+    pages: dict[str, Address] = {}
+    lists = [page.categories]  # of categories, that were looked through
+    for model in page.names.models:
+        if model == page.model or len(found) >= MOST:
+            continue
+        other = page.of(model)
+        here = [one for one in (*_names(other, text), *_numbers(other, text)) if one.kind != "category" or other.categories not in lists]
+        found += [replace(one, about=", ".join(filter(None, (one.about, model))) if one.about != model else model) for one in here]
+        if other.categories not in lists:
+            lists.append(other.categories)
+        for dataset in other.recordings.keys() - page.recordings.keys():
+            pages.setdefault(dataset, other)
+    return found + await _images(page, text, pages)
+
+
+async def _images(page, text: str, pages: dict[str, Address]) -> list[Found]:
+    """Return images of datasets whose name or metadata has the text, each on a page of its dataset's model."""
+    if len(text) < 2 or text.isdecimal() or not pages:
+        return []
+    return [
+        Found(
+            "image",
+            pages[row["dataset"]].image_url(row["dataset"], row["image"]),
+            f"Image {row['image']} of {row['dataset']}",
+            row["uri"] or "",
+            row["dataset"],
+            row["image"],
+        )
+        for row in await page.rows(assets.sql("site/find_images.sql"), {"datasets": list(pages), "text": text, "k": MOST})
+    ]
+
+
+def _first(found: Iterable[Found]) -> list[Found]:
+    """Return as many of each kind as are shown."""
+    count: Counter = Counter()
+    return [one for one in found if count.update([one.kind]) or count[one.kind] <= MOST]
 
 
 def _names(page, text: str) -> list[Found]:
@@ -99,8 +134,7 @@ def _numbers(page, text: str) -> list[Found]:
                 found.append(Found("image", page.image_url(dataset, number), f"Image {number} of {dataset}", "", dataset, number))
     if kinds <= {"category"} and not rest and number in page.categories:
         found.append(Found("category", page.category_url(number), page.categories[number], f"number {number}"))
-    by_kind: dict[str, int] = {}
-    return [one for one in found if by_kind.setdefault(one.kind, 0) < MOST and not by_kind.update({one.kind: by_kind[one.kind] + 1})]
+    return _first(found)
 
 
 @page(r"/random/neuron")
