@@ -60,10 +60,12 @@ async def _elsewhere(page, text: str) -> list[Found]:
         if model == page.model or len(found) >= MOST:
             continue
         other = page.of(model)
-        here = [one for one in (*_names(other, text), *_numbers(other, text)) if one.kind != "category" or other.categories not in lists]
-        found += [replace(one, about=", ".join(filter(None, (one.about, model))) if one.about != model else model) for one in here]
-        if other.categories not in lists:
+        if other.categories in lists:
+            other.categories = {}
+        else:
             lists.append(other.categories)
+        here = (*_names(other, text), *_numbers(other, text))
+        found += [replace(one, about=", ".join(dict.fromkeys(filter(None, (one.about, model))))) for one in here]
         for dataset in other.recordings.keys() - page.recordings.keys():
             pages.setdefault(dataset, other)
     return found + await _images(page, text, pages)
