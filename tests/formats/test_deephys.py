@@ -694,11 +694,12 @@ def test_the_command_line_imports_and_exports(tmp_path):
     paths = [str(path) for path in write(tmp_path, *content((0, 9)), content((0, 9), dataset="night")[1])]
     store = str(tmp_path / "study.duckdb")
     done = CliRunner().invoke(main, ["import", "deephys", store, *paths, "--reference", "night"])
-    assert done.exit_code == 0 and "suffix" not in done.output
+    assert done.exit_code == 0 and "suffix" not in done.output and done.stdout.endswith(f"{store} holds 2 recordings.\n")
     with dp.open(store, read_only=True) as opened:
         assert opened.sql("select dataset from recording where is_reference").fetchall() == [("night",)]
     done = CliRunner().invoke(main, ["export", "deephys", store, "net", str(tmp_path / "out")])
-    assert (done.exit_code, done.stdout) == (0, "Which dataset is the reference is not written.\n")
+    said = f"Which dataset is the reference is not written.\nWrote net into {tmp_path / 'out'}.\n"
+    assert (done.exit_code, done.stdout) == (0, said)
     done = CliRunner().invoke(main, ["export", "deephys", store, "net", str(tmp_path / "out")])
     assert done.exit_code == 2 and "--overwrite" in done.output
     done = CliRunner().invoke(main, ["import", "deephys", store, paths[1], paths[1]])
