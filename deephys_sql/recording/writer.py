@@ -31,7 +31,7 @@ PREDICTION = np.dtype([("predicted", "<i4"), ("confidence", "<f8")])  # what the
 VERSION = importlib.metadata.version("deephys-sql")
 
 # DuckDB holds this much while recording, however large the recording is; it is not slower than without a limit.
-WRITING_MEMORY = "500MB"
+WRITING_MEMORY = "300MB"
 
 # Every table with rows of a recording.
 RECORDING_TABLES = (
