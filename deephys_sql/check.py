@@ -7,6 +7,7 @@ import duckdb
 import numpy as np
 
 from deephys_sql import assets
+from deephys_sql.errors import StoreDamagedError
 from deephys_sql.recording.distribution import distributions
 from deephys_sql.recording.layer_writer import block_images, read_neurons
 from deephys_sql.recording.writer import images_checksum, recording_checksum
@@ -32,9 +33,11 @@ def find_problems(connection: duckdb.DuckDBPyConnection) -> list[str]:
             ids = {"copy": copy, "recording_id": recording_id, "layer_id": layer_id, "neurons": neurons}
             if _checksum(connection, ids, images) != checksum:
                 wrong.append(f"{title}: the activations in {copy} are not those that were written (their checksum differs).")
-        problems += wrong or _distribution_problems(
-            connection, title, {"recording_id": recording_id, "layer_id": layer_id}, neurons, images
-        )
+        ids = {"recording_id": recording_id, "layer_id": layer_id}
+        try:
+            problems += wrong or _distribution_problems(connection, title, ids, neurons, images)
+        except StoreDamagedError as error:  # rows beside those that the checksum covers
+            problems.append(str(error))
     return problems
 
 

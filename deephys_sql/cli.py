@@ -46,13 +46,20 @@ def in_options(text: str, parameters: Sequence[click.Parameter]) -> str:
 
     >>> in_options("Pass replace=True, or give model='net' or tags=.", import_arrays.params)
     "Pass --replace, or give --model 'net' or tags=."
+
+    What is quoted is the user's, and stays:
+
+    >>> in_options("'replace=True' was recorded already: pass replace=True.", import_arrays.params)
+    "'replace=True' was recorded already: pass --replace."
     """
     options = {one.name: one.opts[0] for one in parameters if isinstance(one, click.Option)}
-    return re.sub(
-        rf"(?<![\w./])({'|'.join(options) or '(?!)'})=(?:True\b|(?=[\s.,;:)]|$)|(?P<value>))",
-        lambda found: options[found[1]] + ("" if found["value"] is None else " "),
-        text,
-    )
+    quoted = r"""(?<!\w)(?P<quote>['"])(?:(?!(?P=quote))[^\\]|\\.)*(?P=quote)"""
+    option = rf"(?<![\w./])(?P<name>{'|'.join(options) or '(?!)'})=(?:True\b|(?=[\s.,;:)]|$)|(?P<value>))"
+
+    def said(found: re.Match) -> str:
+        return found[0] if found["quote"] else options[found["name"]] + ("" if found["value"] is None else " ")
+
+    return re.sub(f"{quoted}|{option}", said, text)
 
 
 def report(done: str, store: Path) -> None:

@@ -4,6 +4,9 @@ import difflib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import duckdb
+
+from deephys_sql import assets
 from deephys_sql.errors import UnknownNameError
 
 # What parameters of these names name.
@@ -49,3 +52,9 @@ def require_stored(known_in: Callable[[str], list[tuple]], parameters: Mapping[s
     for parameter in ("category", "a", "b"):
         if parameter in given:
             require_name("category", given[parameter], [row[0] for row in known_in("store/select_known_categories.sql")])
+
+
+def layer_title(connection: duckdb.DuckDBPyConnection, recording_id: int, layer_id: int) -> str:
+    """Return what messages call a layer of a recording: `net on day, layer fc`."""
+    ids = {"recording_id": recording_id, "layer_id": layer_id}
+    return connection.execute(assets.sql("store/select_layer_title.sql"), ids).fetchone()[0]

@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from deephys_sql import assets
 from deephys_sql.errors import StoreDamagedError
+from deephys_sql.names import layer_title
 
 VALUES_AT_ONCE = 2**20  # category responses of neurons that are scored together: 8 MB of float64, and some 15 copies of it
 DIGITS = 1e9  # means that agree when rounded to 9 digits are ties
@@ -126,8 +127,8 @@ def _read(connection: duckdb.DuckDBPyConnection, ids: dict[str, int | None], neu
     categories, images, sums = (rows[name].to_numpy() for name in ("category", "images", "response_sum"))
     if rest or any((column.reshape(len(neurons), width) != column[:width]).any() for column in (categories, images)):
         raise StoreDamagedError(
-            f"the neurons {bounds['first']} to {bounds['last']} of layer {ids['layer_id']} in recording {ids['recording_id']} don't have "
-            f"responses to the same categories, so they can't be scored. Run `deephys-sql check` on the store, and record again."
+            f"{layer_title(connection, **ids)}: the neurons {bounds['first']} to {bounds['last']} don't have responses to the same "
+            f"categories, so they can't be scored. Run `deephys-sql check` on the store, and record again."
         )
     return Responses(categories[:width], images[:width], sums.reshape(len(neurons), width))
 

@@ -9,7 +9,7 @@ import study as make
 
 import deephys_sql as dp
 from deephys_sql import assets
-from deephys_sql.errors import FileFormatError
+from deephys_sql.errors import StoreDamagedError
 
 TABLES = ("stored_category_response", "stored_strongest_category")
 ADDED = [("stored_top_image", column) for column in ("place_row", "place_column")]
@@ -137,6 +137,6 @@ def test_distributions_of_a_damaged_store(tmp_path: Path) -> None:
         undo_distributions(connection)
         connection.execute("delete from stored_activation where recording_id = 1 and neuron = 3 and image = 7")
     before = path.read_bytes()
-    with pytest.raises(FileFormatError, match="damaged"):
+    with pytest.raises(StoreDamagedError, match="on .*, layer .*damaged"):
         dp.migrate(path)
     assert path.read_bytes() == before

@@ -488,6 +488,8 @@ TAMPERINGS = {
     "an example changed": "update stored_example set image = (image + 1) % 20 where recording_id = 1 and place = 4 and rank = 2",
     "an example twice": "insert into stored_example select * from stored_example where recording_id = 1 and place = 4 and neuron = 0",
     "the count of images": "update stored_dataset set images = 21 where dataset_id = 1",
+    "an activation of no image": "insert into stored_activation by name select * replace (20 as image) from stored_activation "
+    "where recording_id = 1 and layer_id = 1 and neuron = 0 and image = 0",
     "a recording deleted": "delete from stored_recording where recording_id = 1",
 }
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from tqdm.auto import tqdm
 
 from deephys_sql import assets, migrations
-from deephys_sql.errors import FileFormatError, InvalidInputError
+from deephys_sql.errors import InvalidInputError, StoreDamagedError
 from deephys_sql.formats import hive
 from deephys_sql.formats.parquet import ACTIVATIONS, File, activation_rows
 from deephys_sql.formats.unfinished import unfinished
@@ -209,8 +209,8 @@ def sha256(path: Path) -> str:
 IDS = ("recording_id", "layer_id", "model_id", "dataset_id")
 
 
-def _damaged(row: dict[str, Any]) -> FileFormatError:
-    return FileFormatError(
+def _damaged(row: dict[str, Any]) -> StoreDamagedError:
+    return StoreDamagedError(
         f"{row['model']} on {row['dataset']}, layer {row['layer']}: the activations are not those that were written. "
         f"`deephys-sql check` tells what else is wrong with the store."
     )

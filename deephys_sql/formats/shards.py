@@ -15,6 +15,7 @@ from deephys_sql.errors import FileFormatError, InvalidInputError
 from deephys_sql.formats import hive
 from deephys_sql.formats.hive import Part
 from deephys_sql.formats.parquet import File, Numbered, activation_rows, matrix_of, read_all
+from deephys_sql.formats.unfinished import made, remove_left
 from deephys_sql.recording.arrays import as_matrix, require_finite
 from deephys_sql.recording.inputs import as_json, as_labels, as_records, by_layer
 from deephys_sql.recording.pictures import Encoder, Picture
@@ -113,6 +114,7 @@ class ShardWriter:
         RecordingRequest(model=model, dataset=dataset, layers=[output], output=output, output_kind=output_kind, categories=categories)
         self._layers: list[str] | None = None
         self._kinds: list[str] = []
+        self._locks = contextlib.ExitStack()  # of the partial files, until they are moved to their place
         self._open: dict[Path, File] = {}
         self._waiting: dict[Path, list[pa.Table]] = {}
         self._last = -1
@@ -206,9 +208,11 @@ class ShardWriter:
                         f"{self._final(place)} is there already. Another process, or another model's, wrote it: labels, images and "
                         f"metadata of a dataset are given with one model only. If it was this one's, killed as it ended, remove the file."
                     )
-                for left in (self._folder / place).glob(f".{self._file}.*.partial"):  # by one that was killed: there is one a shard
-                    left.unlink(missing_ok=True)
-                self._open[place] = File(self._partial(place), rows.schema)
+                partial = self._partial(place)
+                partial.parent.mkdir(parents=True, exist_ok=True)
+                remove_left(self._final(place))
+                self._locks.enter_context(made(partial, lambda: partial.touch(exist_ok=False)))
+                self._open[place] = File(partial, rows.schema)
             self._open[place].write(rows)
             self._waiting[place] = []
 
@@ -226,12 +230,14 @@ class ShardWriter:
                 os.fsync(written.fileno())
         for each in sorted(self._open, key=lambda each: each == place):  # what tells of the shard comes last
             self._partial(each).rename(self._final(each))
+        self._locks.close()
 
     def _remove(self) -> None:
         for place, file in self._open.items():
             with contextlib.suppress(Exception):
                 file.__exit__()
             self._partial(place).unlink(missing_ok=True)
+        self._locks.close()
 
     def _final(self, place: Path) -> Path:
         return self._folder / place / self._file

@@ -11,7 +11,8 @@ import pyarrow as pa
 from tqdm.auto import tqdm
 
 from deephys_sql import assets
-from deephys_sql.errors import FileFormatError
+from deephys_sql.errors import StoreDamagedError
+from deephys_sql.names import layer_title
 from deephys_sql.recording.distribution import distributions
 from deephys_sql.recording.summary import LayerSummary
 
@@ -244,16 +245,16 @@ def _keep_distributions(connection: duckdb.DuckDBPyConnection, ids: dict[str, in
 
 
 def read_neurons(connection: duckdb.DuckDBPyConnection, ids: dict[str, int], neurons: int, images: int) -> Neurons:
-    """Read the activations of a recorded layer, some neurons at a time. Raises `FileFormatError` when not all are there once."""
+    """Read the activations of a recorded layer, some neurons at a time. Raises `StoreDamagedError` when not all are there once."""
     for first, end in _pieces(neurons, images):
         found = connection.execute(assets.sql("recording/select_neurons.sql"), ids | {"first": first, "end": end}).fetchnumpy()
         values = np.full((end - first, images), np.nan, np.float32)
         if len(found["value"]) == values.size and found["image"].max() < images:
             values[found["neuron"] - first, found["image"]] = found["value"]
         if np.isnan(values).any():
-            raise FileFormatError(
-                f"the activations of neurons {first} to {end - 1} of layer {ids['layer_id']} in recording {ids['recording_id']} are not "
-                f"those of {images} images: the store is damaged. Record again, or go back to a backup."
+            raise StoreDamagedError(
+                f"{layer_title(connection, **ids)}: the activations of neurons {first} to {end - 1} are not those of {images} images: the "
+                f"store is damaged. Record again, or go back to a backup."
             )
         yield np.arange(first, end), values
 

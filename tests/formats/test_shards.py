@@ -12,6 +12,7 @@ from PIL import Image
 
 import deephys_sql as dp
 from deephys_sql.errors import FileFormatError, InvalidInputError, NotFiniteError
+from deephys_sql.formats.unfinished import made, remove_left
 
 SHARDS = 3
 IMAGES = 1300  # more than are read at once
@@ -60,6 +61,53 @@ def write(folder, shard, numbers, shards=2, **options):
     others = {name: value for name, value in options.items() if name not in changed}
     with dp.ShardWriter(folder, **({"model": "net", "dataset": "day", "shard": shard, "shards": shards} | others)) as writer:
         writer.add(numbers, **(given | changed))
+
+
+def test_two_writers_of_one_shard(tmp_path):
+    """What a living writer has open is let be: a second one of the same shard is refused, and the first one's shard is whole."""
+    writers = [dp.ShardWriter(tmp_path / "shards", model="net", dataset="day", shard=0, shards=1) for _ in range(2)]
+    given = {"activations": {"fc": np.ones((600, 4))}, "logits": np.ones((600, 3))}  # more rows than wait for their file
+    with writers[0] as first:
+        first.add(range(600), **given)
+        with pytest.raises(InvalidInputError, match="being written"), writers[1] as second:
+            second.add(range(600), **given)
+        first.add(range(600, 1200), **given)
+    dp.import_parquet(tmp_path / "study.duckdb", tmp_path / "shards", progress=False)
+    with dp.open(tmp_path / "study.duckdb") as store:
+        assert store.sql("select images from recording").fetchall() == [(1200,)]
+
+
+def test_a_writer_lets_other_processes_files_be(tmp_path):
+    """Of the hidden files of a shard, those that nobody has open go; one that another process writes stays."""
+    left = tmp_path / "shards/activation/model=net/layer=fc/dataset=day/.part-00000-of-00002.parquet.1.partial"
+    left.parent.mkdir(parents=True)
+    living = left.with_name(left.name.replace(".1.", ".2."))
+    left.touch()
+    with made(living, living.touch):
+        write(tmp_path / "shards", 0, [0, 1])
+        assert living.exists() and not left.exists()
+    write(tmp_path / "shards", 1, [2, 3])
+    assert living.exists(), "it is another shard's"
+
+
+def test_a_folder_is_made_again_that_was_removed_before_its_lock(tmp_path):
+    """Whoever takes a new folder for one left behind only delays its maker; one that is held is refused."""
+    target, taken = tmp_path / "tree", []
+
+    def make():
+        folder.mkdir()
+        if not taken:
+            taken.append(folder.rmdir())
+
+    folder = tmp_path / ".tree.1.partial"
+    with made(folder, make):
+        assert folder.exists() and taken
+        remove_left(target)
+        assert folder.exists()
+        with pytest.raises(InvalidInputError, match="being written"), made(folder, folder.mkdir):
+            pass
+    remove_left(target)
+    assert not folder.exists()
 
 
 def test_processes_record_together(store, tmp_path, request):

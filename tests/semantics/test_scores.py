@@ -534,7 +534,7 @@ def test_damaged_category_responses_are_refused(store, study):
     study.record(store)
     with store.transaction() as connection:
         connection.execute("delete from stored_category_response where neuron = 3 and category = 1")
-    with pytest.raises(StoreDamagedError, match="deephys-sql check"):
+    with pytest.raises(StoreDamagedError, match="net on (clean|shifted), layer fc: .*deephys-sql check"):
         store.scores("net", "fc", dataset="clean", reference="shifted")
 
 
