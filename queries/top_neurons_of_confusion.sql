@@ -22,11 +22,23 @@ with recorded as materialized (
         $datasets is null or list_contains(from_json($datasets, '["varchar"]'), r.dataset) as is_asked
     from recorded_layers($model, $layer, $reference) as r
 ),
+/* Activations are added as whole numbers, in units of 2**-90 or so of a recording's largest: their sum is exact. */
+unit as materialized (
+    select
+        s.recording_id,
+        pow(2, 90 - floor(log2(max(s.max)))) as scale
+    from stored_neuron_summary as s
+    join recorded as q using (recording_id, layer_id)
+    where q.is_asked
+        and s.max > 0
+    group by s.recording_id
+),
 mistake as materialized (
     select
         w.is_a_as_b,
         w.recording_id,
         w.image,
+        u.scale,
         row_number() over (partition by w.recording_id, w.is_a_as_b order by w.confidence desc nulls last, w.image) as rank
     from (
         select
@@ -51,6 +63,7 @@ mistake as materialized (
             and ($b is null or p.label_name = $b)
             and $direction in ('both', 'b_as_a')
     ) as w
+    left join unit as u using (recording_id)
     where w.recording_id in (select q.recording_id from recorded as q where q.is_asked)
     qualify rank <= $most
 ),
@@ -74,17 +87,11 @@ piece as materialized (
         and a.recording_id in (select recording_id from mistake)
         and a.layer_id = (select any_value(layer_id) from recorded)
 ),
-/* Activations are added as whole numbers, in units of 2**-90 or so of the largest: their sum is exact, as in top_neurons_of. */
-unit as materialized (
-    select pow(2, 90 - floor(log2(max(s.max)))) as scale
-    from stored_neuron_summary as s
-    join recorded as q using (recording_id, layer_id)
-    where s.max > 0
-),
 positive as (
     select
         w.is_a_as_b,
         w.recording_id,
+        w.scale,
         a.piece * 16 + unnest(range(16)) as neuron,
         unnest(a.values) as value
     from mistake as w
@@ -97,7 +104,8 @@ total as (
         p.is_a_as_b,
         p.recording_id,
         p.neuron,
-        sum(cast(p.value * (select scale from unit) as hugeint)) as total
+        any_value(p.scale) as scale,
+        sum(cast(p.value * p.scale as hugeint)) as total
     from positive as p
     where p.value > 0
     group by p.is_a_as_b, p.recording_id, p.neuron
@@ -107,7 +115,7 @@ response as materialized (
         t.is_a_as_b,
         t.recording_id,
         t.neuron,
-        cast(t.total as double) / (select scale from unit) / x.max as response
+        cast(t.total as double) / t.scale / x.max as response
     from total as t
     join stored_neuron_summary as x on x.neuron = t.neuron
     join recorded as q

@@ -191,13 +191,13 @@ class StoreDatabase(Database):
     ) -> Results:
         """Run our own SQL with bound parameters, and return all rows.
 
-        A page asks several short questions at once, each on one thread; one that is given its own time has all threads.
+        It has one thread, since a page asks several questions at once.
         computed: scores that the SQL asks for, from `scores`: it takes them from there, and has no others.
         Raises `sqlite3.OperationalError` with DuckDB's message, `QueryInterrupted` past the time limit.
         """
         sql, bound = named_parameters(sql, parameters or {})
         limit = time_limit_ms or self.ds.sql_time_limit_ms
-        return await self._run(sql, bound, None, limit, single=time_limit_ms is None, computed=computed)
+        return await self._run(sql, bound, None, limit, single=True, computed=computed)
 
     async def scores(self, model: str, layer: str, dataset: str, reference: str, *, time_limit_ms: int) -> pa.Table | None:
         """Compute the scores of a layer on a dataset against a reference, for `query`; None when it was recorded without the layer.

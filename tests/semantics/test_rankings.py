@@ -223,6 +223,18 @@ def test_top_neurons_of_a_confusion(recorded, study, direction):
     assert seen
 
 
+def test_top_neurons_of_a_confusion_beside_a_dataset_of_other_magnitude(store):
+    """Activations of 1e30 in one dataset leave the means of another as they are."""
+    values = np.float32([[1, 3], [2, 1], [4, 4]])
+    parts = {"clean": one_layer(values, [0, 0, 1]), "huge": one_layer(values * np.float32(1e30), [0, 0, 1])}
+    for part in parts.values():
+        part.logits[:, 1] = 1
+    make.Study(parts, ["a", "b"]).record(store)
+    names = {"model": "net", "layer": "fc", "datasets": '["clean"]', "a": "a", "b": "b", "direction": "a_as_b"}
+    found = [row[3:5] for row in store.query("top_neurons_of_confusion", **names).fetchall()]
+    assert found == [(1, 0.5), (0, 0.375)]
+
+
 def test_examples_across_the_range(recorded, study):
     """Lowest, near zero, quantiles and highest: the nearest k images, ties to the lower; negative values count."""
     for layer, dataset, values, _ in study.cells():

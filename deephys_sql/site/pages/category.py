@@ -11,7 +11,7 @@ KINDS = {"false_negatives": "a_as_b", "false_positives": "b_as_a"}  # how the qu
 NEURONS = 6  # of a category, in each dataset
 NEURONS_OF_MISTAKES = 5
 SUMMED = 32_768  # activations: the top neurons of more mistakes are taken over the most confident, unless all are asked for
-FEWEST_SUMMED = 24
+FEWEST_SUMMED = 16
 
 
 @dataclass
