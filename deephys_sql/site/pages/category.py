@@ -114,8 +114,7 @@ class _Asked:
 
 def _asked(page, kind: str, number: int, confusions: list) -> _Asked:
     own, other = (0, 2) if kind == "false_negatives" else (2, 0)  # label, label_name, predicted, predicted_name, images
-    others = [(row[other], row[other + 1], row[4]) for row in confusions if row[own] == number]
-    others.sort(key=lambda one: (-one[2], one[0]))
+    others = [(row[other], row[other + 1], row[4]) for row in confusions if row[own] == number]  # most frequent first, then by id
     by = page.number_of(f"{kind}_by", None, 0, 999_999_999)
     if by is not None and by not in page.categories:
         raise PageError(404, f"There is no category “{by}” here.", "", [(page.here(**{f"{kind}_by": None}), "All of them")])
