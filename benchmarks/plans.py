@@ -28,7 +28,8 @@ class Profiled(Asked):
     def __init__(self, study: Study, path: Path):
         super().__init__(study, path)
         self.profiles: list[dict] = []
-        self._file = Path(tempfile.mkdtemp()) / "profile.json"
+        self._folder = tempfile.TemporaryDirectory()  # removed with this object
+        self._file = Path(self._folder.name) / "profile.json"
         self._plain.execute(f"pragma enable_profiling = 'json'; set profiling_output = '{self._file}'; set profiling_mode = 'detailed'")
 
     def sql(self, text: str, *values: object) -> list[tuple]:

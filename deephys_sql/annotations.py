@@ -40,6 +40,7 @@ WAIT_S = 30.0  # for another writer
 DATABASE = "annotations_beside"
 ATTACH = f"attach if not exists ':memory:' as {DATABASE} (read_write)"
 STAND_IN = f"create or replace temp view stored_annotation as from {DATABASE}.main.entry"
+NOTHING_SAID = "nothing is said: give a judgement, a note or tags, or withdraw what was said before."
 _gathering = threading.Lock()
 
 
@@ -358,7 +359,7 @@ def _merged(subject: Subject, words: Words, author: str, withdraw: bool, before:
     if withdraw and not stands:
         raise InvalidInputError(f"{author} has said nothing of this that could be withdrawn.")
     if not withdraw and words == Words() and (subject.subject != "images" or subject.images is None):
-        raise InvalidInputError("nothing is said: give judgement=, note= or tags=, or withdraw=True to take back what was said before.")
+        raise InvalidInputError(NOTHING_SAID)
     old = before if stands else {"judgement": None, "note": None, "tags": [], "images": None}
     said = {
         "judgement": old["judgement"] if words.judgement is None else words.judgement or None,
@@ -370,7 +371,7 @@ def _merged(subject: Subject, words: Words, author: str, withdraw: bool, before:
         raise InvalidInputError(f"there is no set of images {subject.image_set!r} by {author} yet: give its images.")
     if not withdraw and not any(said.values()):
         if not stands:
-            raise InvalidInputError("say something: a judgement, a note or tags.")
+            raise InvalidInputError(NOTHING_SAID)
         withdraw = True
     if not withdraw and stands and said == {name: old[name] for name in said} and images == old["images"]:
         return None

@@ -143,7 +143,7 @@ class Columns:
         )
 
 
-def read_rows(rows: Iterable[tuple[str, Mapping[str, Any]]], columns: Columns = Columns()) -> Iterator[Item]:
+def read_rows(rows: Iterable[tuple[str, Mapping[str, Any]]], columns: Columns | None = None) -> Iterator[Item]:
     """Yield the runs of a table's rows.
 
     >>> rows = [("row 1", {"run": "a", "lr": "0.1", "metrics.accuracy": "0.9"})]
@@ -152,6 +152,7 @@ def read_rows(rows: Iterable[tuple[str, Mapping[str, Any]]], columns: Columns = 
 
     Raises `InvalidInputError` for a row without a run or name, a metric that is no number, a time that is none.
     """
+    columns = columns or Columns()
     seen: set[str] = set()
     given: set[tuple[str, str]] = set()
     for count, (where, row) in enumerate(rows, start=1):

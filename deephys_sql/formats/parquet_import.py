@@ -134,7 +134,7 @@ class _Restore:
         self._read_layers()
         self._read_recordings()
         self._read_rows()
-        for recording in self._recordings.values():
+        for recording in self._recordings.values():  # also where the export has these columns: no checksum covers them
             ids = {"recording_id": recording["recording_id"]}
             self._connection.execute(assets.sql("recording/label_predictions.sql"), ids)
         self._read_activations()

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup, escape
 
 COLORS = {"reference": "var(--reference)", "other": "var(--other)"}
@@ -187,14 +188,17 @@ async def densities(rows: Iterable[Mapping[str, Any]], *, score: str, datasets: 
 async def histograms(rows: Iterable[Mapping[str, Any]], *, datasets: Sequence[tuple[str, str, int]], title: str) -> Markup:
     """Return histograms of activations, one row a dataset, on one scale; heights are shares of the images, on a square-root scale.
 
-    rows: dataset, low, high, images, as the query `activation_histogram` gives them. datasets: name, accent, images.
+    rows: dataset, low, high, images, as the query `activation_histogram` gives them, of all datasets. datasets: name, accent, images of
+        those to draw.
     """
     import altair as alt
 
     totals = {name: images for name, _, images in datasets}
-    rows = [row for row in rows if row["dataset"] in totals]
+    rows = list(rows)
     lows = {row["low"] for row in rows}
-    constant = len(lows) == 1  # its only bar is drawn with a width, in the middle
+    # An interval as narrow as float32's step holds one value: a constant, whose only bar is drawn with a width, in the middle.
+    constant = len(lows) == 1 and all(row["high"] - row["low"] <= np.spacing(np.float32(abs(row["low"]))) for row in rows)
+    rows = [row for row in rows if row["dataset"] in totals]
     size = max(map(abs, lows), default=0) or 1
     scale = alt.Scale(domain=[low + size * side for low in lows for side in (-1, 1)]) if constant else alt.Undefined
     bins = [

@@ -14,7 +14,7 @@ _kept: "weakref.WeakKeyDictionary[Version, OrderedDict]" = weakref.WeakKeyDictio
 
 @dataclass(frozen=True)
 class Recording:
-    """A dataset on which the page's model was recorded; accuracy and drop are None without labels."""
+    """A dataset on which the page's model was recorded; accuracy, and drop from the model's default reference, are None without labels."""
 
     dataset: str
     images: int

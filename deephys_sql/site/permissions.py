@@ -21,8 +21,8 @@ SHOWN_BY = {
     "score_rows": ("neuron_score",),
     "top_neurons": ("response_by_image",),
     "top_neurons_of": ("response_by_image",),
-    "similar_images": ("response_by_image",),
-    "similar_images_on": ("response_by_image",),
+    "similar_images": ("response_by_image", "prediction"),
+    "similar_images_on": ("response_by_image", "prediction"),
     "confusion_set": ("prediction",),
 }
 _READ = re.compile(r"\b(?:from|join)\s+(\w+)")

@@ -1,4 +1,4 @@
--- Recorded layers that were written before histograms and examples were kept.
+-- Recorded layers without histograms and examples: written, or exported and now imported, before these were kept.
 select
     k.recording_id,
     k.layer_id,

@@ -152,7 +152,7 @@ def test_forged_forms(open_site, path):
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        (NEURON | {"judgement": ""}, "say something"),
+        (NEURON | {"judgement": ""}, "nothing is said"),
         (NEURON | {"neuron": "6", "note": "x"}, "no such neuron"),
         (NEURON | {"neuron": "-1", "note": "x"}, "no such neuron"),
         (NEURON | {"neuron": "2; drop table entry", "note": "x"}, "no such neuron"),

@@ -3,6 +3,8 @@
 import pytest
 from datasette.app import Datasette
 
+from deephys_sql.site.permissions import tables_of
+
 NIGHT = "Night~20~26~20Fog~2F~C3~B6~2C~20100~25"
 BASE = "/store/-"
 MODEL = f"{BASE}/model/net"
@@ -89,6 +91,12 @@ def test_private_queries(new_site, store_path, name, address):
         assert answer(site, one).status_code == 403, one
     assert answer(site, address, {"id": "root"}).status_code in (200, 302)
     assert line_1 or answer(site, f"{MODEL}/layer/fc/neuron/0/histogram").status_code == 200
+
+
+@pytest.mark.parametrize("macro", ["similar_images", "similar_images_on"])
+def test_similar_images_show_predictions(macro):
+    """SQL of ours that reads these macros shows labels and predictions beside activations."""
+    assert tables_of(f"select * from {macro}('net', 'fc')") >= {"response_by_image", "prediction"}
 
 
 def test_no_sql_of_visitors(new_site, store_path):

@@ -14,6 +14,7 @@ from datasette.utils import tilde_encode
 
 import deephys_sql as dp
 from deephys_sql import scores
+from deephys_sql.site import charts
 from deephys_sql.site.database import StoreDatabase
 from deephys_sql.site.pages.html import fixed, media_type, percent
 
@@ -527,6 +528,21 @@ def test_names_with_markup_are_harmless(new_site, tmp_path):
     assert drawn.headers["content-type"] == "image/svg+xml" and "<script>" not in drawn.text
     picture = site.get(f"{BASE}/picture/{tilde_encode(HOSTILE)}/0")
     assert picture.headers["content-type"] == "image/webp" and picture.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(("value", "other", "tip"), [(0.0, 1000, "from 0 to 16"), (7.0, 7.0, "at 7"), (0.0, 0.0, "at 0")])
+def test_histogram_of_one_interval(tmp_path, value, other, tip):
+    """A neuron is drawn at a value only when it does that on every dataset, those that aren't shown too; else its interval is drawn."""
+    with dp.open(tmp_path / "study.duckdb") as store:
+        columns = {"day": np.full((300, 1), value), "night": np.full((300, 1), other)}
+        columns["day"][0] += 0.01 if value != other else 0
+        for dataset, values in columns.items():
+            store.add_recording(
+                model="net", dataset=dataset, activations={"fc": values}, predictions=[0] * 300, categories=["a"], progress=False
+            )
+        found = store.query("activation_histogram", model="net", layer="fc", neuron=0, bins=64).to_arrow_table().to_pylist()
+    drawn = asyncio.run(charts.histograms(found, datasets=[("day", "reference", 300)], title="Histogram"))
+    assert re.findall(r"300 images [^<\"]*", drawn)[:1] == [f"300 images {tip}"]
 
 
 @pytest.mark.parametrize("data", [b"<svg onload=alert(1)>", b"<!DOCTYPE html>", b"\x89PN", b"", None, b"RIFF0000WAVE"])

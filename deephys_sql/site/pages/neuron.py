@@ -11,6 +11,7 @@ from deephys_sql.site.pages.context import Page, page
 from deephys_sql.site.pages.layer import neurons_of, order_of, ranked
 
 CATEGORIES = 12
+BINS = 64  # of a histogram, at most
 PLACES = {
     "lowest": "lowest",
     "near_zero": "near zero",
@@ -62,7 +63,7 @@ async def neuron(page: Page):
         most=max((row["response"] or 0 for one in by_category.values() for row in one.values()), default=0),
         strongest={name: _strongest(by_category, name) for name in recorded}, mistakes=mistakes,
         previous=beside[0], next=beside[1], rank=beside[2],
-        examples=examples, said=said,
+        examples=examples, bins=BINS, said=said,
     )  # fmt: skip
 
 
@@ -77,7 +78,7 @@ async def examples(page: Page):
 async def histogram(page: Page):
     """The histograms of a neuron, a picture by itself, asked for when it comes near the window."""
     number = page.number("neuron", page.neurons)
-    rows = await page.query("activation_histogram", neuron=number, bins=64)
+    rows = await page.query("activation_histogram", neuron=number, bins=BINS)
     datasets = [
         (name, page.accent(name), page.recordings[name].images)
         for name in [page.reference, *page.datasets]
