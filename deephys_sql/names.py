@@ -29,6 +29,13 @@ def require_name(what: str, name: str, known: Iterable[str]) -> None:
 def require_stored(known_in: Callable[[str], list[tuple]], parameters: Mapping[str, Any]) -> None:
     """Check parameters called model, layer, dataset, reference, neuron, image, category, a or b against what a store has.
 
+    >>> import deephys_sql as dp, tempfile
+    >>> from deephys_sql import assets
+    >>> with dp.open(tempfile.mkdtemp() + "/study.duckdb") as store:
+    ...     require_stored(lambda file: store.sql(assets.sql(file)).fetchall(), {"model": "net"})
+    Traceback (most recent call last):
+    deephys_sql.errors.UnknownNameError: there is no model 'net': there is none.
+
     known_in: returns the rows of a file of SQL, run on the store.
     Raises `UnknownNameError` for the first that isn't there.
     """

@@ -63,8 +63,18 @@ def stand_in(cursor: duckdb.DuckDBPyConnection, rows: pa.Table) -> None:
 
 
 def compute(connection: duckdb.DuckDBPyConnection, asked: Asked, *, progress: bool = False) -> Iterator[pa.Table]:
-    """Give the scores of some neurons after others: rows of `stored_neuron_score`.
+    """Give the scores of a layer, some neurons at a time in their order: rows of `stored_neuron_score`.
 
+    >>> import deephys_sql as dp, tempfile
+    >>> with dp.open(tempfile.mkdtemp() + "/study.duckdb") as store, store.transaction() as connection:
+    ...     for dataset in ("day", "night"):
+    ...         given = {"activations": {"fc": np.ones((3, 4))}, "logits": np.eye(3), "labels": [0, 1, 2]}
+    ...         store.add_recording(model="net", dataset=dataset, progress=False, **given)
+    ...     asked = find(connection, "net", "fc", "night", "day")
+    ...     [table["activation_ratio"].to_pylist() for table in compute(connection, asked)]
+    [[1.0, 1.0, 1.0, 1.0]]
+
+    The columns are the three ids of `asked` and neuron, int32, and those of `score`.
     Raises `StoreDamagedError` when the neurons of a layer have responses to different categories.
     """
     here = {"layer_id": asked.layer_id, "recording_id": asked.recording_id}
@@ -90,7 +100,18 @@ def compute(connection: duckdb.DuckDBPyConnection, asked: Asked, *, progress: bo
 def score(maximum: np.ndarray, reference_maximum: np.ndarray, here: Responses, there: Responses) -> dict[str, pa.Array]:
     """Return the scores of neurons by name, from the largest response of each and its category responses.
 
-    maximum, reference_maximum: of each neuron in the recording and in the reference, float64; NaN where the reference lacks it.
+    >>> here = Responses(np.arange(3), np.array([2, 2, 2]), np.array([[2.0, 4.0, 6.0]]))
+    >>> there = Responses(np.arange(3), np.array([1, 1, 1]), np.array([[4.0, 2.0, 1.0]]))
+    >>> found = score(np.array([6.0]), np.array([4.0]), here, there)
+    >>> {name: values.to_pylist()[0] for name, values in found.items() if name in ("activation_ratio", "response_loss", "spurious")}
+    {'activation_ratio': 1.5, 'response_loss': 0.25, 'spurious': 0.0}
+
+    maximum, reference_maximum: of each neuron in the recording and in the reference, neurons, float64, in the units of activations;
+        NaN where the reference lacks it.
+    here, there: of the recording and of the reference; categories and images: categories, integers; sums: neurons x categories, float64,
+        of positive parts, in the units of activations.
+    Returns columns of `stored_neuron_score`, one value a neuron: activation_ratio, response_loss, novelty and spurious, float64 without
+        a unit, NULL where they are not defined; reason, text; fewest_images, int32.
     """
     scale = np.where(reference_maximum > 0, reference_maximum, np.nan)[:, None]
     means, reference_means = (side.sums / (side.images * scale) for side in (here, there))
