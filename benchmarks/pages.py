@@ -271,6 +271,7 @@ class Addresses:
             "neuron: examples": lambda: f"{of}/layer/{LAYER}/neuron/{next(self._neurons)}/examples",
             "image": lambda: f"{of}/dataset/{self._random.choice(DATASETS)}/image/{next(self._images)}",
             "category": lambda: f"{of}/category/{next(self._categories)}{self._dataset()}",
+            "category: neurons of mistakes": lambda: f"{of}/category/{next(self._categories)}/false_negatives{self._dataset()}",
             "confusion": lambda: "{}/confusion/{}/{}".format(of, *next(self._pairs)),
             "confusion matrix": lambda: f"{of}/dataset/{self._random.choice(DATASETS)}/confusion",
             "compare": lambda: f"{of}/compare{self._dataset()}",

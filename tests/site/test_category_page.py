@@ -1,5 +1,6 @@
 """The page of a category shows the numbers that SQL gives, and every mistake."""
 
+import html
 import re
 import urllib.parse
 
@@ -77,7 +78,12 @@ def test_every_mistake_of_a_category_is_on_a_page(web, truth, kind, by):
 
 def test_neurons_of_mistakes(web, truth):
     """The top neurons beside false negatives and positives have the largest mean response over exactly those images."""
-    tables = Tables(web.get(f"{BASE}/category/1", layer="fc", dataset=NIGHT).text).of("by-neuron")[1:]
+    page = Tables(web.get(f"{BASE}/category/1", layer="fc", dataset=NIGHT, neurons=1).text)
+    tables = page.of("by-neuron")[1:]
+    alone = web.get(f"{BASE}/category/1", layer="fc", dataset=NIGHT)
+    parts = [html.unescape(address) for address in re.findall(r'data-src="([^"]*)"', alone.text)]
+    assert [Tables(web.get(part).text).of("by-neuron")[0] for part in parts] == tables
+    assert len(Tables(alone.text).of("by-neuron")) == 1
     conditions = ("p.label = 1 and p.predicted != 1", "p.label != 1 and p.predicted = 1")
     for rows, condition in zip(tables, conditions, strict=True):
         means = {neuron: mean for neuron, mean in mean_responses(truth, NIGHT, condition).items() if mean}

@@ -21,7 +21,9 @@ PAGES = {
     f"{MODEL}/layer/fc/neuron/0/histogram": {"activation"},
     f"{MODEL}/dataset/{NIGHT}/image/3": {"image", "prediction", "activation", "response_by_image", "neuron_summary", "top_image"},
     f"{MODEL}/dataset/{NIGHT}/confusion": {"confusion", "prediction", "image"},
-    f"{MODEL}/category/1": (SCORED - {"neuron_score"}) | {"confusion", "activation", "response_by_image"},
+    f"{MODEL}/category/1": (SCORED - {"neuron_score"}) | {"confusion"},
+    f"{MODEL}/category/1/false_negatives": (SCORED - {"neuron_score", "category_response"})
+    | {"confusion", "activation", "response_by_image"},
     f"{MODEL}/confusion/0/2": (SCORED - {"neuron_score", "category_response"}) | {"confusion", "activation", "response_by_image"},
     f"{MODEL}/confusion/0/2?at=clean": {"confusion", "prediction", "image"},
     f"{MODEL}/compare": SCORED | {"confusion"},

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup, escape
 
@@ -140,20 +141,17 @@ async def confusion(page):
     lead = sets.lead(page, columns, page.dataset or page.reference)
     datasets = sets.as_json(columns)
     asked = {"a": names[0], "b": names[1], "datasets": datasets, "most": most_summed(page), "k": NEURONS}
-    images, accuracy, ranked = await asyncio.gather(
+    images, accuracy = await asyncio.gather(
         page.query("images_of_confusions", confusions=sets.as_json([(a, b), (b, a)]), datasets=datasets, k=PICTURES),
         page.query("accuracy_by_category", keep=True),
-        page.query("top_neurons_of_confusion", lead=lead, **asked),
     )
     leads = {}
     for direction, label in (("a_as_b", a), ("b_as_a", b)):
+        wrong = {row["dataset"]: row["images"] for row in images if row["label"] == label}
         leads[direction] = lead
-        wrong = [(row["images"], row["dataset"]) for row in images if row["label"] == label]
-        if wrong and "lead" not in page.args and not any(row["direction"] == direction for row in ranked):
-            leads[direction] = max(wrong)[1]  # the dataset that leads otherwise has no such image
-            name = "top_neurons_of_confusion"
-            found = await page.query(name, as_name=f"{name} {direction}", lead=leads[direction], direction=direction, **asked)
-            ranked = [*ranked, *found]
+        if wrong and lead is not None and lead not in wrong and "lead" not in page.args:
+            leads[direction] = max(wrong, key=lambda name: (wrong[name], name))  # the dataset that leads otherwise has no such image
+    ranked = await _neurons(page, leads, asked)
     await sets.measure(page, sets.neurons_of(ranked))
     tops = await sets.top_images(page, sets.neurons_of(ranked), columns)
     labelled = {(row["dataset"], row["category"]): row["images"] for row in accuracy}
@@ -176,6 +174,16 @@ async def confusion(page):
     return await page.render(
         "confusion.html", a=a, b=b, columns=columns, lead=lead, directions=directions, pictures=pictures, most_summed=most_summed(page)
     )
+
+
+async def _neurons(page, leads: dict[str, str | None], asked: dict[str, Any]) -> list:
+    """Return the top neurons of both directions, each in the order of its lead; in one query where that is the same."""
+    name = "top_neurons_of_confusion"
+    if len(set(leads.values())) == 1:
+        (lead,) = set(leads.values())
+        return await page.query(name, lead=lead, **asked)
+    found = [page.query(name, as_name=f"{name} {way}", lead=lead, direction=way, **asked) for way, lead in leads.items()]
+    return [row for rows in await asyncio.gather(*found) for row in rows]
 
 
 async def _all_images(page, a, b, names, at):

@@ -39,6 +39,16 @@ class Neurons:
     def is_empty(self) -> bool:
         return not self.rows
 
+    def pictures(self) -> list[tuple[str, int]]:
+        """Return which pictures the table shows: datasets and images."""
+        return [
+            (dataset, row["image"])
+            for cells in self.rows
+            for dataset, cell in zip(self.columns, cells)
+            if cell is not None
+            for row in cell.top
+        ]
+
 
 def as_json(values: Iterable[Any]) -> str:
     """Return a list as the named queries take one."""
