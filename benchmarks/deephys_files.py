@@ -56,7 +56,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             model = original.model("net", LAYERS, "output")
-            model.save(str(folder / "net.model"))
+            with contextlib.redirect_stdout(io.StringIO()):
+                model.save(str(folder / "net.model"))
 
             def write(folder=folder, model=model):
                 original.dataset_activity("day", CLASSES, dict(activity), model, pictures, labels).save(str(folder / "day.test"))
