@@ -40,7 +40,7 @@ WAIT_S = 30.0  # for another writer
 DATABASE = "annotations_beside"
 ATTACH = f"attach if not exists ':memory:' as {DATABASE} (read_write)"
 STAND_IN = f"create or replace temp view stored_annotation as from {DATABASE}.main.entry"
-NOTHING_SAID = "nothing is said: give a judgement, a note or tags, or withdraw what was said before."
+NOTHING_SAID = "nothing is said: give judgement=, note= or tags=, or withdraw=True to take back what was said before."
 _gathering = threading.Lock()
 
 
