@@ -1,6 +1,6 @@
 -- title: Names beside ids
 -- What every view joins to have names: one table a recording and one a recorded layer, instead of five tables, since a
--- question about one neuron takes as long to plan as to run. Both are derived; queries/recording/derive.sql fills them.
+-- question about one neuron takes as long to plan as to run. Both are derived; queries/recording/name_recordings.sql fills them.
 
 create table stored_named_recording (
     recording_id integer not null,

@@ -29,7 +29,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(empty: Path, tmp_path: Path) -> Iterator[dp.Store]:
-    """A new store, whole at the end."""
+    """An empty store, found whole at the end of the test; a copy, since that is faster than making one."""
     with dp.open(shutil.copy(empty, tmp_path)) as opened:
         yield opened
         assert opened.check() == []

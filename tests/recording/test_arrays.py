@@ -3,8 +3,6 @@
 import datetime
 import io
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +16,6 @@ import deephys_sql as dp
 
 IMAGES = 7
 CATEGORIES = ["cat", "dog", "owl"]
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("empty") / "study.duckdb"
-    dp.open(path).close()
-    return path
-
-
-@pytest.fixture
-def store(empty: Path, tmp_path: Path) -> Iterator[dp.Store]:
-    """An empty store, found whole at the end of the test; a copy, since that is faster than making one."""
-    with dp.open(shutil.copy(empty, tmp_path)) as opened:
-        yield opened
-        assert opened.check() == []
 
 
 def normal(images: int = IMAGES, neurons: int = 5, seed: int = 0) -> np.ndarray:

@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -88,21 +87,6 @@ def mlp() -> nn.Module:
 @pytest.fixture(autouse=True)
 def seed() -> None:
     torch.manual_seed(0)
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("empty") / "study.duckdb"
-    dp.open(path).close()
-    return path
-
-
-@pytest.fixture
-def store(empty: Path, tmp_path: Path) -> Iterator[dp.Store]:
-    """An empty store, found whole at the end of the test; a copy, since that is faster than making one."""
-    with dp.open(shutil.copy(empty, tmp_path)) as opened:
-        yield opened
-        assert opened.check() == []
 
 
 def plain(model: nn.Module, layer: str, *inputs: Any, **named: Any) -> torch.Tensor:
