@@ -58,7 +58,7 @@ async def category(page):
     accuracy = await page.query("accuracy_by_category", keep=True)
     confusions = await page.query("confusion_matrix", dataset=at, mistakes_only=1, keep=True)
     asked = [_asked(page, kind, number, confusions) for kind in KINDS]
-    with_neurons = "1" in (page.choice_of("neurons", ["0", "1"], "0"), page.choice_of("all_images", ["0", "1"], "0"))
+    with_neurons = all_images(page) or page.choice_of("neurons", ["0", "1"], "0") == "1"
     ranked, *shown = await asyncio.gather(
         page.query("top_neurons_of_category", category=name, lead=lead, k=NEURONS, keep=True),
         *(_images(page, at, name, one) for one in asked),
@@ -105,10 +105,11 @@ async def neurons_of_mistakes(page):
     rows = await _neurons(page, at, page.categories[number], asked)
     neurons = sets.neurons_of(rows)
     await sets.measure(page, neurons)
-    table = _table(page, at, rows, await sets.top_images(page, neurons, list(dict.fromkeys([page.reference, at]))))
+    table = _table(page, at, rows, await sets.top_images(page, neurons, _beside(page, at)))
     return await page.render(
         "category_neurons.html",
-        mistake=Mistakes(asked, [], table, ""),
+        asked=asked,
+        neurons=table,
         at=at,
         pictures=await page.pictures(table.pictures()),
         take_all=page.category_url(number, at=at, all_images=1, **{f"{asked.kind}_by": asked.by}) + f"#{asked.kind}",
@@ -126,9 +127,12 @@ def require_category(page, part: str) -> int:
 
 def most_summed(page) -> int:
     """Return over how many images of a dataset a page takes the top neurons of mistakes: all, if `all_images=1` is asked for."""
-    if page.choice_of("all_images", ["0", "1"], "0") == "1":
-        return 1_000_000
-    return max(FEWEST_SUMMED, SUMMED // max(page.neurons, 1))
+    return 1_000_000 if all_images(page) else max(FEWEST_SUMMED, SUMMED // max(page.neurons, 1))
+
+
+def all_images(page) -> bool:
+    """Return whether the top neurons of mistakes are to be taken over all of them."""
+    return page.choice_of("all_images", ["0", "1"], "0") == "1"
 
 
 def _asked(page, kind: str, number: int, confusions: list) -> Asked:
@@ -168,12 +172,17 @@ async def _neurons(page, at: str, name: str, asked: Asked) -> list:
 
 
 def _table(page, at: str, rows: list, tops: dict) -> sets.Neurons:
-    return sets.table(rows, list(dict.fromkeys([page.reference, at])), at, tops, asked=[at])
+    return sets.table(rows, _beside(page, at), at, tops, asked=[at])
 
 
-def _neurons_url(page, number: int, at: str, asked: Asked, **changes) -> str:
+def _beside(page, at: str) -> list[str]:
+    """Return the datasets whose top images stand beside mistakes: the reference and that of the mistakes."""
+    return list(dict.fromkeys([page.reference, at]))
+
+
+def _neurons_url(page, number: int, at: str, asked: Asked) -> str:
     """Return the address of the neurons of mistakes by themselves."""
-    return page.address("model", page.model, "category", number, asked.kind, at=at, **{f"{asked.kind}_by": asked.by}, **changes)
+    return page.address("model", page.model, "category", number, asked.kind, at=at, **{f"{asked.kind}_by": asked.by})
 
 
 def _dataset(page) -> str:
