@@ -9,6 +9,8 @@ names. Underneath, the same numbers can lie in several orders ("copies"):
     C       long rows sorted by neuron within a dataset
     T       long rows in order of arrival, each batch of 2,048 images sorted by (neuron, image)
     E       long rows sorted by (image, neuron)
+    P       the chosen one: a row per image and 64 neurons, found by one number, the piece; each batch of 2,048 images lies
+            piece after piece
 
 The script writes files holding one or more copies, in one transaction a dataset, by Arrow; then
 asks every view the same questions, also careless ones, and every copy the questions about images
@@ -40,6 +42,7 @@ import numpy as np
 import pyarrow as pa
 
 CHUNK = 2048  # images that arrive together; also DuckDB's vector size
+WIDTH = 64  # neurons in a row of P
 HEAD = 50  # a second, narrow layer: one table has to hold layers of any width
 CATEGORIES = 1000
 Answer = TypeVar("Answer")
@@ -68,6 +71,7 @@ FILES = {
     "T+A64": File(("T", "A64"), ("T",), 122_880),
     "T+A": File(("T", "A"), ("T",), 20_480),
     "A+C": File(("A", "C"), ("C",), 20_480),
+    "P": File(("P",), ("P",), 122_880),
 }
 
 
@@ -89,6 +93,11 @@ class Size:
     def part(self, layer: int, dataset: int) -> int:
         """One layer of one recording: what a row of a physical table belongs to."""
         return dataset * len(self.widths) + layer
+
+    @property
+    def pieces(self) -> int:
+        """How many numbers of pieces P sets aside for each part."""
+        return math.ceil(max(self.widths.values()) / WIDTH)
 
 
 def batches(size: Size, dataset: int, layer: int) -> Iterator[tuple[int, np.ndarray]]:
@@ -172,6 +181,12 @@ def table_sql(copy: str, size: Size) -> str:
         return f"create table B (part usmallint, chunk int, neuron usmallint, v float[{CHUNK}])"
     if copy == "A":
         return ";".join(f"create table A_{n} (part usmallint, image int, v float[{n}])" for n in size.widths.values())
+    if copy == "P":
+        return f"""create table P (piece int, image int, v float[{WIDTH}]);
+            create table P_neuron as
+            select part, neuron::int as neuron, (part * {size.pieces} + neuron // {WIDTH})::int as piece,
+                   (neuron % {WIDTH} + 1)::int as element
+            from part join layer using (layer_id), range(neurons) as r(neuron)"""
     vector = f"float[{block_width(copy)}]"
     return f"create table {copy} (part usmallint, image int, block usmallint, v {vector})"
 
@@ -181,7 +196,7 @@ def fixed(array: np.ndarray) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(pa.array(array.reshape(-1)), array.shape[1])
 
 
-def rows_of(copy: str, part: int, start: int, batch: np.ndarray) -> dict[str, np.ndarray | pa.Array]:
+def rows_of(copy: str, size: Size, part: int, start: int, batch: np.ndarray) -> dict[str, np.ndarray | pa.Array]:
     """The columns of one batch in the order of one copy."""
     count, width = batch.shape
     images = np.arange(start, start + count, dtype="i4")
@@ -211,10 +226,16 @@ def rows_of(copy: str, part: int, start: int, batch: np.ndarray) -> dict[str, np
         }
     if copy == "A":
         return {"part": np.full(count, part, "u2"), "image": images, "v": fixed(batch)}
-    step = block_width(copy)
+    step = WIDTH if copy == "P" else block_width(copy)
     blocks = math.ceil(width / step)
     if width % step:
         batch = np.pad(batch, ((0, 0), (0, blocks * step - width)))
+    if copy == "P":
+        return {
+            "piece": np.repeat(part * size.pieces + np.arange(blocks, dtype="i4"), count),
+            "image": np.tile(images, blocks),
+            "v": fixed(np.ascontiguousarray(batch.reshape(count, blocks, step).swapaxes(0, 1)).reshape(-1, step)),
+        }
     return {
         "part": np.full(count * blocks, part, "u2"),
         "image": np.repeat(images, blocks),
@@ -298,7 +319,9 @@ def write(file: File, size: Size, folder: Path, memory: str) -> Written:
                 for copy in file.copies:
                     target = {"A": f"A_{width}", "C": "temp.unsorted"}.get(copy, copy)
                     with clocks[copy]:
-                        writers.setdefault(target, Appender(con, target, file.row_group)).add(pa.table(rows_of(copy, part, start, batch)))
+                        writers.setdefault(target, Appender(con, target, file.row_group)).add(
+                            pa.table(rows_of(copy, size, part, start, batch))
+                        )
         for target, writer in writers.items():
             with clocks[{"temp.unsorted": "C"}.get(target, target.split("_")[0])]:
                 writer.flush()
@@ -345,6 +368,10 @@ def view_sql(copy: str, size: Size) -> str:
             select part, neuron, unnest(v) as value,
                    unnest(range(chunk * {CHUNK}, (chunk + 1) * {CHUNK}))::int as image
             from B) join part_name using (part) where image < images"""
+    if copy == "P":
+        return f"""{PUBLIC} (
+            select part, neuron, image, v[element] as value
+            from (select piece, image, v::float[] as v from P) join P_neuron using (piece)) join part_name using (part)"""
     if copy == "A":
         return " union all ".join(
             f"""{PUBLIC} (select part, i as neuron, image, v[i + 1] as value
@@ -529,7 +556,7 @@ def markdown(head: list[str], rows: dict[str, list[str]]) -> str:
 @click.option("--images", default=50_000)
 @click.option("--neurons", default=2048)
 @click.option("--datasets", default=4)
-@click.option("--layouts", default="T+E+A16+A64,A+B,A+C,T20", help=f"of {', '.join(FILES)}")
+@click.option("--layouts", default="T+E+A16+A64,A+B,A+C,T20,P", help=f"of {', '.join(FILES)}")
 @click.option("--folder", type=click.Path(path_type=Path), required=True)
 @click.option("--memory", default="1GB", help="DuckDB's memory limit")
 @click.option("--rounds", default=5)
@@ -587,7 +614,7 @@ def main(
             connections[column].execute(f"create temp view activation as {view}")
             questions[column] = VIEW_QUESTIONS
         for copy in file.copies:
-            if copy not in ("B", "C"):
+            if copy not in ("B", "C", "P"):
                 column = f"{copy} ({label(file)})"
                 direct.append(column)
                 connections[column] = open_file(path, memory)

@@ -247,7 +247,6 @@ def tables(path: Path) -> tuple[int, dict[str, int]]:
 
 LARGE = [
     "stored_activation",
-    "stored_image_activation",
     "stored_top_image",
     "stored_category_response",
     "stored_neuron_summary",

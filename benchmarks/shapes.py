@@ -82,21 +82,22 @@ class Asker:
         if threads:
             self.connection.execute(f"set threads = {threads}")
         self._profile = Path(tempfile.mkdtemp()) / "profile.json"
+        self._numbers = self._read_numbers()
 
     def rows(self, statement: str) -> list[tuple]:
         """Return the rows, floats rounded, in an order of their own."""
-        rows = self.connection.execute(bind(statement)).fetchall()
+        rows = self.connection.execute(self._bind(statement)).fetchall()
         return sorted(map(str, (tuple(_rounded(value) for value in row) for row in rows)))
 
     def seconds(self, statement: str) -> float:
         start = time.perf_counter()
-        self.connection.execute(bind(statement)).fetchall()
+        self.connection.execute(self._bind(statement)).fetchall()
         return time.perf_counter() - start
 
     def profile(self, statement: str) -> dict[str, int]:
         """Return DuckDB's own counts: rows scanned, rows that operators handed on, and bytes of memory at most."""
         self.connection.execute(f"pragma enable_profiling = 'json'; pragma profiling_output = '{self._profile}'")
-        self.connection.execute(bind(statement)).fetchall()
+        self.connection.execute(self._bind(statement)).fetchall()
         self.connection.execute("pragma disable_profiling")
         found = json.loads(self._profile.read_text())
         return {
@@ -105,12 +106,21 @@ class Asker:
             "bytes": found["system"]["peak_buffer_memory"],
         }
 
+    def _read_numbers(self) -> dict[str, int]:
+        """Return the ids of the store that `build` makes; names that begin like others come first."""
+        numbers = {"$night_set": 2}
+        for name, recording in {"$day": 1, "$night": 2}.items():
+            first, last = self.connection.execute(
+                "select min(piece), max(piece) from stored_neuron where recording_id = ? and layer_id = 1", [recording]
+            ).fetchone()
+            numbers |= {f"{name}_piece": first, f"{name}_last": last, name: recording}
+        return {**numbers, "$features": 1}
 
-def bind(statement: str) -> str:
-    """Put the ids of the store that `build` makes in the place of their names."""
-    for name, number in {"$night_set": 2, "$night": 2, "$day": 1, "$features": 1}.items():
-        statement = statement.replace(name, str(number))
-    return statement
+    def _bind(self, statement: str) -> str:
+        """Put numbers in the place of their names."""
+        for name, number in self._numbers.items():
+            statement = statement.replace(name, str(number))
+        return statement
 
 
 def _rounded(value: object) -> object:

@@ -1,6 +1,8 @@
 -- Questions as users write them (`asked`), each with the best form that we know for the same answer on the same tables
--- (`best`), by ids. benchmarks/shapes.py compares their times, tests/test_shapes.py the rows that they scan.
--- The store: model net, layer features, datasets day (the reference) and night.
+-- (`best`), by ids and pieces, as SQL that a person would write: no lists of 64 terms, which take up to a third less where all
+-- activations of a layer are read. benchmarks/shapes.py compares their times, tests/test_shapes.py the rows that they scan.
+-- The store: model net, layer features, datasets day (the reference) and night. $night_piece to $night_last are the pieces of
+-- its features; neurons 7 and 9 are elements 8 and 10 of the first.
 
 -- shape: one neuron
 -- asked
@@ -8,9 +10,9 @@ select image, value
 from activation
 where model = 'net' and layer = 'features' and dataset = 'night' and neuron = 7
 -- best
-select image, value
+select image, cast(values as float[])[8]
 from stored_activation
-where recording_id = $night and layer_id = $features and neuron = 7
+where piece = $night_piece
 
 -- shape: one neuron, largest first
 -- asked
@@ -20,9 +22,9 @@ where model = 'net' and layer = 'features' and dataset = 'night' and neuron = 7
 order by value desc, image
 limit 100
 -- best
-select image, value
+select image, cast(values as float[])[8] as value
 from stored_activation
-where recording_id = $night and layer_id = $features and neuron = 7
+where piece = $night_piece
 order by value desc, image
 limit 100
 
@@ -33,9 +35,19 @@ from activation
 where model = 'net' and layer = 'features' and dataset = 'night' and neuron in (3, 50, 200)
 group by neuron
 -- best
-select neuron, avg(value)
+select 3 as neuron, avg(cast(values as float[])[4])
 from stored_activation
-where recording_id = $night and layer_id = $features and neuron in (select unnest([3, 50, 200]))
+where piece = $night_piece + 0
+group by neuron
+union all
+select 50 as neuron, avg(cast(values as float[])[51])
+from stored_activation
+where piece = $night_piece + 0
+group by neuron
+union all
+select 200 as neuron, avg(cast(values as float[])[9])
+from stored_activation
+where piece = $night_piece + 3
 group by neuron
 
 -- shape: a range of neurons
@@ -45,10 +57,10 @@ from activation
 where model = 'net' and layer = 'features' and dataset = 'night' and neuron between 10 and 19
 group by neuron
 -- best
-select neuron, max(value)
-from stored_activation
-where recording_id = $night and layer_id = $features and neuron between 10 and 19
-group by neuron
+select e.element - 1, max(a.values[e.element])
+from (select cast(values as float[]) as values from stored_activation where piece = $night_piece) as a
+cross join range(11, 21) as e(element)
+group by 1
 
 -- shape: one image
 -- asked
@@ -56,9 +68,13 @@ select neuron, value
 from activation
 where model = 'net' and layer = 'features' and dataset = 'night' and image = 77
 -- best
-select neuron, value
-from stored_activation
-where recording_id = $night and layer_id = $features and image = 77
+select (a.piece - $night_piece) * 64 + e.element - 1 as neuron, a.values[e.element]
+from (
+    select piece, cast(values as float[]) as values
+    from stored_activation
+    where piece between $night_piece and $night_last and image = 77
+) as a
+cross join range(1, 65) as e(element)
 
 -- shape: the responses to one image, largest first
 -- asked
@@ -68,10 +84,13 @@ where model = 'net' and layer = 'features' and dataset = 'night' and image = 77
 order by response desc, neuron
 limit 20
 -- best
-select a.neuron, case when a.value > 0 then a.value else 0 end / cast(nullif(s.max, 0) as double)
-from stored_activation as a
-join stored_neuron_summary as s on s.recording_id = $day and s.layer_id = a.layer_id and s.neuron = a.neuron
-where a.recording_id = $night and a.layer_id = $features and a.image = 77
+select x.neuron, case when a.values[x.element] > 0 then a.values[x.element] else 0 end / cast(nullif(x.reference_max, 0) as double)
+from (
+    select piece, cast(values as float[]) as values
+    from stored_activation
+    where piece between $night_piece and $night_last and image = 77
+) as a
+join stored_neuron as x using (piece)
 order by 2 desc, 1
 limit 20
 
@@ -82,11 +101,14 @@ from response
 where model = 'net' and layer = 'features' and dataset = 'night' and image in (5, 500, 4000)
 group by neuron
 -- best
-select a.neuron, avg(case when a.value > 0 then a.value else 0 end / cast(nullif(s.max, 0) as double))
-from stored_activation as a
-join stored_neuron_summary as s on s.recording_id = $day and s.layer_id = a.layer_id and s.neuron = a.neuron
-where a.recording_id = $night and a.layer_id = $features and a.image in (select unnest([5, 500, 4000]))
-group by a.neuron
+select x.neuron, avg(case when a.values[x.element] > 0 then a.values[x.element] else 0 end / cast(nullif(x.reference_max, 0) as double))
+from (
+    select piece, cast(values as float[]) as values
+    from stored_activation
+    where piece between $night_piece and $night_last and image in (5, 500, 4000)
+) as a
+join stored_neuron as x using (piece)
+group by x.neuron
 
 -- shape: a range of images
 -- asked
@@ -95,9 +117,13 @@ from activation
 where model = 'net' and layer = 'features' and dataset = 'night' and image >= 1000 and image < 1100
 group by neuron
 -- best
-select neuron, avg(value)
-from stored_activation
-where recording_id = $night and layer_id = $features and image between 1000 and 1099
+select (a.piece - $night_piece) * 64 + e.element - 1 as neuron, avg(a.values[e.element])
+from (
+    select piece, cast(values as float[]) as values
+    from stored_activation
+    where piece between $night_piece and $night_last and image between 1000 and 1099
+) as a
+cross join range(1, 65) as e(element)
 group by neuron
 
 -- shape: one activation
@@ -106,9 +132,9 @@ select value
 from activation
 where model = 'net' and layer = 'features' and dataset = 'night' and neuron = 7 and image = 77
 -- best
-select value
+select cast(values as float[])[8]
 from stored_activation
-where recording_id = $night and layer_id = $features and neuron = 7 and image = 77
+where piece = $night_piece and image = 77
 
 -- shape: neurons chosen by their score
 -- asked
@@ -118,11 +144,12 @@ where a.model = 'net' and a.layer = 'features' and a.dataset = 'night'
     and a.neuron in (select neuron from neuron_score where layer = 'features' and dataset = 'night' order by spurious desc, neuron limit 5)
 group by a.neuron
 -- best
-select a.neuron, max(a.value)
-from stored_activation as a
-where a.recording_id = $night and a.layer_id = $features
-    and a.neuron in (select neuron from stored_neuron_score where recording_id = $night and layer_id = $features order by spurious desc, neuron limit 5)
-group by a.neuron
+select x.neuron, max(a.values[x.element])
+from (select piece, cast(values as float[]) as values from stored_activation) as a
+join stored_neuron as x using (piece)
+where x.recording_id = $night and x.layer_id = $features
+    and x.neuron in (select neuron from stored_neuron_score where recording_id = $night and layer_id = $features order by spurious desc, neuron limit 5)
+group by x.neuron
 
 -- shape: neurons chosen by their score, joined
 -- asked
@@ -131,11 +158,12 @@ from (select * from neuron_score where layer = 'features' and dataset = 'night' 
 join activation as a using (model, layer, dataset, neuron)
 group by a.neuron
 -- best
-select a.neuron, max(a.value)
-from stored_activation as a
-where a.recording_id = $night and a.layer_id = $features
-    and a.neuron in (select neuron from stored_neuron_score where recording_id = $night and layer_id = $features order by spurious desc, neuron limit 5)
-group by a.neuron
+select x.neuron, max(a.values[x.element])
+from (select piece, cast(values as float[]) as values from stored_activation) as a
+join stored_neuron as x using (piece)
+where x.recording_id = $night and x.layer_id = $features
+    and x.neuron in (select neuron from stored_neuron_score where recording_id = $night and layer_id = $features order by spurious desc, neuron limit 5)
+group by x.neuron
 
 -- shape: wrong images of a category, semi-joined
 -- asked
@@ -145,17 +173,20 @@ where model = 'net' and layer = 'features' and dataset = 'night'
     and image in (select image from prediction where model = 'net' and dataset = 'night' and label = 3 and not correct)
 group by neuron
 -- best
-select a.neuron, avg(case when a.value > 0 then a.value else 0 end / cast(nullif(s.max, 0) as double))
-from stored_activation as a
-join stored_neuron_summary as s on s.recording_id = $day and s.layer_id = a.layer_id and s.neuron = a.neuron
-where a.recording_id = $night and a.layer_id = $features
-    and a.image in (
-        select i.image
-        from stored_image as i
-        join stored_prediction as p on p.recording_id = $night and p.image = i.image
-        where i.dataset_id = $night_set and i.label = 3 and p.predicted != 3
-    )
-group by a.neuron
+select x.neuron, avg(case when a.values[x.element] > 0 then a.values[x.element] else 0 end / cast(nullif(x.reference_max, 0) as double))
+from (
+    select piece, cast(values as float[]) as values
+    from stored_activation
+    where piece between $night_piece and $night_last
+        and image in (
+            select i.image
+            from stored_image as i
+            join stored_prediction as p on p.recording_id = $night and p.image = i.image
+            where i.dataset_id = $night_set and i.label = 3 and p.predicted != 3
+        )
+) as a
+join stored_neuron as x using (piece)
+group by x.neuron
 
 -- shape: wrong images of a category, prediction joined to response
 -- asked
@@ -165,17 +196,20 @@ join prediction as p using (model, dataset, image)
 where r.model = 'net' and r.layer = 'features' and r.dataset = 'night' and p.label = 3 and not p.correct
 group by r.neuron
 -- best
-select a.neuron, avg(case when a.value > 0 then a.value else 0 end / cast(nullif(s.max, 0) as double))
-from stored_activation as a
-join stored_neuron_summary as s on s.recording_id = $day and s.layer_id = a.layer_id and s.neuron = a.neuron
-where a.recording_id = $night and a.layer_id = $features
-    and a.image in (
-        select i.image
-        from stored_image as i
-        join stored_prediction as p on p.recording_id = $night and p.image = i.image
-        where i.dataset_id = $night_set and i.label = 3 and p.predicted != 3
-    )
-group by a.neuron
+select x.neuron, avg(case when a.values[x.element] > 0 then a.values[x.element] else 0 end / cast(nullif(x.reference_max, 0) as double))
+from (
+    select piece, cast(values as float[]) as values
+    from stored_activation
+    where piece between $night_piece and $night_last
+        and image in (
+            select i.image
+            from stored_image as i
+            join stored_prediction as p on p.recording_id = $night and p.image = i.image
+            where i.dataset_id = $night_set and i.label = 3 and p.predicted != 3
+        )
+) as a
+join stored_neuron as x using (piece)
+group by x.neuron
 
 -- shape: wrong images of a category, response joined to prediction
 -- asked
@@ -185,17 +219,20 @@ join response as r on r.model = p.model and r.dataset = p.dataset and r.image = 
 where p.model = 'net' and p.dataset = 'night' and p.label = 3 and not p.correct and r.layer = 'features'
 group by r.neuron
 -- best
-select a.neuron, avg(case when a.value > 0 then a.value else 0 end / cast(nullif(s.max, 0) as double))
-from stored_activation as a
-join stored_neuron_summary as s on s.recording_id = $day and s.layer_id = a.layer_id and s.neuron = a.neuron
-where a.recording_id = $night and a.layer_id = $features
-    and a.image in (
-        select i.image
-        from stored_image as i
-        join stored_prediction as p on p.recording_id = $night and p.image = i.image
-        where i.dataset_id = $night_set and i.label = 3 and p.predicted != 3
-    )
-group by a.neuron
+select x.neuron, avg(case when a.values[x.element] > 0 then a.values[x.element] else 0 end / cast(nullif(x.reference_max, 0) as double))
+from (
+    select piece, cast(values as float[]) as values
+    from stored_activation
+    where piece between $night_piece and $night_last
+        and image in (
+            select i.image
+            from stored_image as i
+            join stored_prediction as p on p.recording_id = $night and p.image = i.image
+            where i.dataset_id = $night_set and i.label = 3 and p.predicted != 3
+        )
+) as a
+join stored_neuron as x using (piece)
+group by x.neuron
 
 -- shape: a neuron by label
 -- asked
@@ -206,10 +243,9 @@ where a.model = 'net' and a.layer = 'features' and a.dataset = 'night' and a.neu
 group by i.label_name
 -- best
 select c.name, avg(a.value)
-from stored_activation as a
+from (select image, cast(values as float[])[8] as value from stored_activation where piece = $night_piece) as a
 join stored_image as i on i.dataset_id = $night_set and i.image = a.image
 join stored_category as c on c.category_list_id = 1 and c.category = i.label
-where a.recording_id = $night and a.layer_id = $features and a.neuron = 7
 group by c.name
 
 -- shape: a neuron by label, the image first
@@ -221,10 +257,9 @@ where a.model = 'net' and a.layer = 'features' and i.dataset = 'night' and a.neu
 group by i.label_name
 -- best
 select c.name, avg(a.value)
-from stored_activation as a
+from (select image, cast(values as float[])[8] as value from stored_activation where piece = $night_piece) as a
 join stored_image as i on i.dataset_id = $night_set and i.image = a.image
 join stored_category as c on c.category_list_id = 1 and c.category = i.label
-where a.recording_id = $night and a.layer_id = $features and a.neuron = 7
 group by c.name
 
 -- shape: a neuron, right against wrong
@@ -236,11 +271,10 @@ where r.layer = 'features' and r.neuron = 7 and r.dataset = 'night' and r.model 
 group by p.correct
 -- best
 select p.predicted = i.label, count(*), avg(case when a.value > 0 then a.value else 0 end / cast(nullif(s.max, 0) as double))
-from stored_activation as a
+from (select image, cast(values as float[])[8] as value from stored_activation where piece = $night_piece) as a
 join stored_neuron_summary as s on s.recording_id = $day and s.layer_id = $features and s.neuron = 7
 join stored_image as i on i.dataset_id = $night_set and i.image = a.image
 join stored_prediction as p on p.recording_id = $night and p.image = a.image
-where a.recording_id = $night and a.layer_id = $features and a.neuron = 7
 group by 1
 
 -- shape: a neuron among images with a value of metadata
@@ -251,9 +285,9 @@ join image as i using (dataset, image)
 where a.model = 'net' and a.layer = 'features' and a.dataset = 'night' and a.neuron = 7 and i.metadata ->> 'camera' = 'left'
 -- best
 select count(*), avg(a.value)
-from stored_activation as a
+from (select image, cast(values as float[])[8] as value from stored_activation where piece = $night_piece) as a
 join stored_image as i on i.dataset_id = $night_set and i.image = a.image
-where a.recording_id = $night and a.layer_id = $features and a.neuron = 7 and i.metadata ->> 'camera' = 'left'
+where i.metadata ->> 'camera' = 'left'
 
 -- shape: a neuron by bucket of metadata
 -- asked
@@ -264,10 +298,9 @@ where r.model = 'net' and r.layer = 'features' and r.dataset = 'night' and r.neu
 group by bucket
 -- best
 select floor(cast(i.metadata ->> 'brightness' as double) * 10) as bucket, avg(case when a.value > 0 then a.value else 0 end / cast(nullif(s.max, 0) as double))
-from stored_activation as a
+from (select image, cast(values as float[])[8] as value from stored_activation where piece = $night_piece) as a
 join stored_neuron_summary as s on s.recording_id = $day and s.layer_id = $features and s.neuron = 7
 join stored_image as i on i.dataset_id = $night_set and i.image = a.image
-where a.recording_id = $night and a.layer_id = $features and a.neuron = 7
 group by bucket
 
 -- shape: top images of a neuron in each dataset, by a window
@@ -278,10 +311,14 @@ where model = 'net' and layer = 'features' and neuron = 7
 qualify row_number() over (partition by dataset order by value desc, image) <= 5
 -- best
 select d.name, a.image, a.value
-from stored_activation as a
+from (
+    select piece, image, cast(values as float[])[8] as value
+    from stored_activation
+    where piece in ($day_piece, $night_piece)
+) as a
+join stored_piece as l on l.first_piece = a.piece
 join stored_recording as r using (recording_id)
 join stored_dataset as d using (dataset_id)
-where a.layer_id = $features and a.neuron = 7
 qualify row_number() over (partition by r.dataset_id order by a.value desc, a.image) <= 5
 
 -- shape: top images of a neuron for each label, by a window
@@ -293,10 +330,9 @@ where a.model = 'net' and a.layer = 'features' and a.dataset = 'night' and a.neu
 qualify row_number() over (partition by p.label order by a.value desc, a.image) <= 3
 -- best
 select c.name, a.image, a.value
-from stored_activation as a
+from (select image, cast(values as float[])[8] as value from stored_activation where piece = $night_piece) as a
 join stored_image as i on i.dataset_id = $night_set and i.image = a.image
 join stored_category as c on c.category_list_id = 1 and c.category = i.label
-where a.recording_id = $night and a.layer_id = $features and a.neuron = 7
 qualify row_number() over (partition by i.label order by a.value desc, a.image) <= 3
 
 -- shape: top images of a neuron for each label, by max_by
@@ -308,9 +344,8 @@ where a.model = 'net' and a.layer = 'features' and a.dataset = 'night' and a.neu
 group by p.label
 -- best
 select i.label, max_by(a.image, (a.value, -a.image), 3)
-from stored_activation as a
+from (select image, cast(values as float[])[8] as value from stored_activation where piece = $night_piece) as a
 join stored_image as i on i.dataset_id = $night_set and i.image = a.image
-where a.recording_id = $night and a.layer_id = $features and a.neuron = 7
 group by i.label
 
 -- shape: correlation of two neurons, joined
@@ -320,10 +355,8 @@ from activation as a
 join activation as b using (model, layer, dataset, image)
 where a.model = 'net' and a.layer = 'features' and a.dataset = 'night' and a.neuron = 7 and b.neuron = 9
 -- best
-select corr(a.value, b.value)
-from stored_activation as a
-join stored_activation as b on b.recording_id = $night and b.layer_id = $features and b.neuron = 9 and b.image = a.image
-where a.recording_id = $night and a.layer_id = $features and a.neuron = 7
+select corr(values[8], values[10])
+from (select cast(values as float[]) as values from stored_activation where piece = $night_piece)
 
 -- shape: correlation of two neurons, pivoted
 -- asked
@@ -335,10 +368,8 @@ from (
     group by image
 )
 -- best
-select corr(a.value, b.value)
-from stored_activation as a
-join stored_activation as b on b.recording_id = $night and b.layer_id = $features and b.neuron = 9 and b.image = a.image
-where a.recording_id = $night and a.layer_id = $features and a.neuron = 7
+select corr(values[8], values[10])
+from (select cast(values as float[]) as values from stored_activation where piece = $night_piece)
 
 -- shape: correlation of a neuron with all others
 -- asked
@@ -348,11 +379,15 @@ join activation as b using (model, layer, dataset, image)
 where a.model = 'net' and a.layer = 'features' and a.dataset = 'night' and a.neuron = 7
 group by b.neuron
 -- best
-select b.neuron, corr(a.value, b.value)
-from stored_activation as b
-join stored_activation as a on a.recording_id = $night and a.layer_id = $features and a.neuron = 7 and a.image = b.image
-where b.recording_id = $night and b.layer_id = $features
-group by b.neuron
+select (b.piece - $night_piece) * 64 + e.element - 1 as neuron, corr(b.value, b.values[e.element])
+from (
+    select b.piece, cast(b.values as float[]) as values, a.value
+    from stored_activation as b
+    join (select image, cast(values as float[])[8] as value from stored_activation where piece = $night_piece) as a using (image)
+    where b.piece between $night_piece and $night_last
+) as b
+cross join range(1, 65) as e(element)
+group by neuron
 
 -- shape: a histogram
 -- asked
@@ -361,9 +396,9 @@ from activation
 where model = 'net' and layer = 'features' and dataset = 'night' and neuron = 7
 group by bin
 -- best
-select floor(value * 10) as bin, count(*)
+select floor(cast(values as float[])[8] * 10) as bin, count(*)
 from stored_activation
-where recording_id = $night and layer_id = $features and neuron = 7
+where piece = $night_piece
 group by bin
 
 -- shape: quantiles of a neuron in each dataset
@@ -374,10 +409,14 @@ where model = 'net' and layer = 'features' and neuron = 7
 group by dataset
 -- best
 select d.name, quantile_cont(a.value, [0.25, 0.5, 0.75])
-from stored_activation as a
+from (
+    select piece, image, cast(values as float[])[8] as value
+    from stored_activation
+    where piece in ($day_piece, $night_piece)
+) as a
+join stored_piece as l on l.first_piece = a.piece
 join stored_recording as r using (recording_id)
 join stored_dataset as d using (dataset_id)
-where a.layer_id = $features and a.neuron = 7
 group by d.name
 
 -- shape: the difference between datasets, of every neuron
@@ -389,10 +428,19 @@ group by neuron
 order by difference desc, neuron
 limit 20
 -- best
-select neuron, avg(value) filter (where recording_id = $day) - avg(value) filter (where recording_id = $night) as difference
-from stored_activation
-where layer_id = $features and recording_id in ($day, $night)
-group by neuron
+select neuron, day.mean - night.mean as difference
+from (
+    select (a.piece - $day_piece) * 64 + e.element - 1 as neuron, avg(a.values[e.element]) as mean
+    from (select piece, cast(values as float[]) as values from stored_activation where piece between $day_piece and $day_last) as a
+    cross join range(1, 65) as e(element)
+    group by neuron
+) as day
+join (
+    select (a.piece - $night_piece) * 64 + e.element - 1 as neuron, avg(a.values[e.element]) as mean
+    from (select piece, cast(values as float[]) as values from stored_activation where piece between $night_piece and $night_last) as a
+    cross join range(1, 65) as e(element)
+    group by neuron
+) as night using (neuron)
 order by difference desc, neuron
 limit 20
 
@@ -419,9 +467,13 @@ from activation
 where model = 'net' and layer = 'features' and dataset = 'night'
 group by neuron
 -- best
-select neuron, avg(value)
-from stored_activation
-where recording_id = $night and layer_id = $features
+select (a.piece - $night_piece) * 64 + e.element - 1 as neuron, avg(a.values[e.element])
+from (
+    select piece, cast(values as float[]) as values
+    from stored_activation
+    where piece between $night_piece and $night_last
+) as a
+cross join range(1, 65) as e(element)
 group by neuron
 
 -- shape: mean response of every neuron to every label
@@ -432,12 +484,16 @@ join image as i using (dataset, image)
 where r.model = 'net' and r.layer = 'features' and r.dataset = 'night' and r.neuron < 40
 group by r.neuron, i.label
 -- best
-select a.neuron, i.label, avg(case when a.value > 0 then a.value else 0 end / cast(nullif(s.max, 0) as double))
-from stored_activation as a
-join stored_neuron_summary as s on s.recording_id = $day and s.layer_id = $features and s.neuron = a.neuron
+select x.neuron, i.label, avg(case when a.values[x.element] > 0 then a.values[x.element] else 0 end / cast(nullif(x.reference_max, 0) as double))
+from (
+    select piece, image, cast(values as float[]) as values
+    from stored_activation
+    where piece between $night_piece and $night_piece + 1
+) as a
 join stored_image as i on i.dataset_id = $night_set and i.image = a.image
-where a.recording_id = $night and a.layer_id = $features and a.neuron < 40
-group by a.neuron, i.label
+join stored_neuron as x using (piece)
+where x.neuron < 40
+group by x.neuron, i.label
 
 -- shape: the first image of every neuron
 -- asked
@@ -503,17 +559,11 @@ where model = 'net' and dataset = 'night' and label != predicted
 order by images desc, label, predicted
 limit 20
 -- best
-select l.name, k.name, c.images
-from (
-    select i.label, p.predicted, count(*) as images
-    from stored_prediction as p
-    join stored_image as i on i.dataset_id = $night_set and i.image = p.image
-    where p.recording_id = $night and i.label != p.predicted
-    group by i.label, p.predicted
-) as c
-join stored_category as l on l.category_list_id = 1 and l.category = c.label
-join stored_category as k on k.category_list_id = 1 and k.category = c.predicted
-order by c.images desc, c.label, c.predicted
+select label_name, predicted_name, count(*) as images
+from stored_prediction
+where recording_id = $night and label != predicted
+group by label, label_name, predicted, predicted_name
+order by images desc, label, predicted
 limit 20
 
 -- shape: accuracy of every dataset
@@ -541,10 +591,13 @@ where a.model = 'net' and a.layer = 'features' and a.dataset = 'night' and a.neu
         where b.model = a.model and b.layer = a.layer and b.dataset = a.dataset and b.image = a.image and b.neuron = 9 and b.value > 1
     )
 -- best
-select a.image
-from stored_activation as a
-where a.recording_id = $night and a.layer_id = $features and a.neuron = 7 and a.value > 1
-    and a.image in (select image from stored_activation where recording_id = $night and layer_id = $features and neuron = 9 and value > 1)
+with a as materialized (
+    select image, values[8] as x, values[10] as y
+    from (select image, cast(values as float[]) as values from stored_activation where piece = $night_piece)
+)
+select image
+from a
+where x > 1 and y > 1
 
 -- shape: images that two neurons fire for, intersected
 -- asked
@@ -552,10 +605,13 @@ select image from activation where model = 'net' and layer = 'features' and data
 intersect
 select image from activation where model = 'net' and layer = 'features' and dataset = 'night' and neuron = 9 and value > 1
 -- best
-select a.image
-from stored_activation as a
-where a.recording_id = $night and a.layer_id = $features and a.neuron = 7 and a.value > 1
-    and a.image in (select image from stored_activation where recording_id = $night and layer_id = $features and neuron = 9 and value > 1)
+with a as materialized (
+    select image, values[8] as x, values[10] as y
+    from (select image, cast(values as float[]) as values from stored_activation where piece = $night_piece)
+)
+select image
+from a
+where x > 1 and y > 1
 
 -- shape: wrong images that are not among the first of a neuron
 -- asked
@@ -577,11 +633,17 @@ from response
 where model = 'net' and layer = 'features' and dataset = 'night'
 group by neuron
 -- best
-select a.neuron, count(*) filter (where case when a.value > 0 then a.value else 0 end / cast(nullif(s.max, 0) as double) > 0.5)
-from stored_activation as a
-join stored_neuron_summary as s on s.recording_id = $day and s.layer_id = $features and s.neuron = a.neuron
-where a.recording_id = $night and a.layer_id = $features
-group by a.neuron
+select neuron, count(*) filter (where case when value > 0 then value else 0 end / scale > 0.5)
+from (
+    select x.neuron, a.values[x.element] as value, x.scale
+    from (select piece, image, cast(values as float[]) as values from stored_activation) as a
+    join (
+        select neuron, piece, element, cast(nullif(reference_max, 0) as double) as scale
+        from stored_neuron
+        where recording_id = $night and layer_id = $features
+    ) as x using (piece)
+)
+group by neuron
 
 -- shape: images that nothing fires for
 -- asked
@@ -591,12 +653,18 @@ where model = 'net' and layer = 'features' and dataset = 'night'
 group by image
 having max(response) < 0.9
 -- best
-select a.image
-from stored_activation as a
-join stored_neuron_summary as s on s.recording_id = $day and s.layer_id = $features and s.neuron = a.neuron
-where a.recording_id = $night and a.layer_id = $features
-group by a.image
-having max(case when a.value > 0 then a.value else 0 end / cast(nullif(s.max, 0) as double)) < 0.9
+select image
+from (
+    select a.image, a.values[x.element] as value, x.scale
+    from (select piece, image, cast(values as float[]) as values from stored_activation) as a
+    join (
+        select neuron, piece, element, cast(nullif(reference_max, 0) as double) as scale
+        from stored_neuron
+        where recording_id = $night and layer_id = $features
+    ) as x using (piece)
+)
+group by image
+having max(case when value > 0 then value else 0 end / scale) < 0.9
 
 -- shape: the same image in two datasets
 -- asked
@@ -608,9 +676,8 @@ order by change, a.image
 limit 20
 -- best
 select a.image, b.value - a.value as change
-from stored_activation as a
-join stored_activation as b on b.recording_id = $night and b.layer_id = $features and b.neuron = 7 and b.image = a.image
-where a.recording_id = $day and a.layer_id = $features and a.neuron = 7
+from (select image, cast(values as float[])[8] as value from stored_activation where piece = $day_piece) as a
+join (select image, cast(values as float[])[8] as value from stored_activation where piece = $night_piece) as b using (image)
 order by change, a.image
 limit 20
 
@@ -623,17 +690,16 @@ where p.model = 'net' and p.dataset = 'night' and r.layer = 'features' and r.neu
 group by bucket
 -- best
 select floor(p.confidence * 10) as bucket, avg(case when a.value > 0 then a.value else 0 end / cast(nullif(s.max, 0) as double))
-from stored_activation as a
+from (select image, cast(values as float[])[8] as value from stored_activation where piece = $night_piece) as a
 join stored_neuron_summary as s on s.recording_id = $day and s.layer_id = $features and s.neuron = 7
 join stored_prediction as p on p.recording_id = $night and p.image = a.image
-where a.recording_id = $night and a.layer_id = $features and a.neuron = 7
 group by bucket
 
 -- shape: a set of images used twice
 -- asked
 with wrong as (select image from prediction where model = 'net' and dataset = 'night' and label = 3 and not correct)
 select neuron, avg(value), (select count(*) from wrong)
-from response_by_image
+from response
 where model = 'net' and layer = 'features' and dataset = 'night' and image in (from wrong)
 group by neuron
 -- best
@@ -643,11 +709,14 @@ with wrong as (
     join stored_prediction as p on p.recording_id = $night and p.image = i.image
     where i.dataset_id = $night_set and i.label = 3 and p.predicted != 3
 )
-select a.piece * 16 + e.element, avg(a.values[e.element + 1]), (select count(*) from wrong)
-from stored_image_activation as a
-cross join (select cast(range as integer) as element from range(16)) as e
-where a.recording_id = $night and a.layer_id = $features and a.image in (from wrong)
-group by 1
+select (a.piece - $night_piece) * 64 + e.element - 1 as neuron, avg(a.values[e.element]), (select count(*) from wrong)
+from (
+    select piece, cast(values as float[]) as values
+    from stored_activation
+    where piece between $night_piece and $night_last and image in (from wrong)
+) as a
+cross join range(1, 65) as e(element)
+group by neuron
 
 -- shape: scores beside the parameters of runs
 -- asked
@@ -676,3 +745,33 @@ from stored_neuron_score as s
 cross join (select value from stored_experiment_param where name = 'weight_decay') as p
 where s.recording_id = $night and s.layer_id = $features
 group by p.value
+
+-- shape: how many activations are large
+-- asked
+select count(*)
+from activation
+where model = 'net' and layer = 'features' and dataset = 'night' and value > 3
+-- best
+select sum(len(list_filter(cast(values as float[]), lambda value: value > 3)))
+from stored_activation
+where piece between $night_piece and $night_last
+
+-- shape: the largest activations of a dataset
+-- asked
+select neuron, image, value
+from activation
+where model = 'net' and layer = 'features' and dataset = 'night'
+order by value desc
+limit 10
+-- best
+select x.neuron, a.image, a.values[x.element]
+from (
+    select piece, image, cast(values as float[]) as values
+    from stored_activation
+    where piece between $night_piece and $night_last
+    order by list_max(cast(values as float[])) desc
+    limit 10
+) as a
+join stored_neuron as x using (piece)
+order by 3 desc
+limit 10

@@ -8,11 +8,10 @@ import numpy as np
 
 from deephys_sql import assets
 from deephys_sql.errors import StoreDamagedError
+from deephys_sql.recording.activations import block_images, read_images, read_neurons
 from deephys_sql.recording.distribution import distributions
-from deephys_sql.recording.layer_writer import block_images, read_neurons
 from deephys_sql.recording.writer import images_checksum, recording_checksum
 
-COPIES = ("stored_activation", "stored_image_activation")
 KEPT = {"histograms": "stored_histogram", "examples": "stored_example"}
 
 
@@ -28,15 +27,13 @@ def find_problems(connection: duckdb.DuckDBPyConnection) -> list[str]:
             problems.append(f"{title}: the predictions are not those that were written (their checksum differs).")
     layers = connection.execute(assets.sql("store/select_recorded_layers.sql")).fetchall()
     for recording_id, layer_id, title, images, neurons, checksum in layers:
-        wrong = []
-        for copy in COPIES:
-            ids = {"copy": copy, "recording_id": recording_id, "layer_id": layer_id, "neurons": neurons}
-            if _checksum(connection, ids, images) != checksum:
-                wrong.append(f"{title}: the activations in {copy} are not those that were written (their checksum differs).")
         ids = {"recording_id": recording_id, "layer_id": layer_id}
         try:
-            problems += wrong or _distribution_problems(connection, title, ids, neurons, images)
-        except StoreDamagedError as error:  # rows beside those that the checksum covers
+            if _checksum(connection, ids, neurons, images) != checksum:
+                problems.append(f"{title}: the activations are not those that were written (their checksum differs).")
+            else:
+                problems += _distribution_problems(connection, title, ids, neurons, images)
+        except StoreDamagedError as error:
             problems.append(str(error))
     return problems
 
@@ -60,17 +57,11 @@ def _distribution_problems(connection: duckdb.DuckDBPyConnection, title: str, id
     ]
 
 
-def _checksum(connection: duckdb.DuckDBPyConnection, ids: dict[str, str | int], images: int) -> str | None:
-    """Return the SHA-256 of one copy of a layer's activations, image after image; None when some are missing."""
+def _checksum(connection: duckdb.DuckDBPyConnection, ids: dict[str, int], neurons: int, images: int) -> str:
+    """Return the SHA-256 of a layer's activations, image after image."""
     checksum = hashlib.sha256()
-    neurons = ids["neurons"]
     step = block_images(neurons)
     for first in range(0, images, step):
-        end = min(first + step, images)
-        rows = connection.execute(assets.sql("store/select_block.sql"), ids | {"first": first, "end": end}).fetchnumpy()
-        if len(rows["value"]) != (end - first) * neurons or rows["neuron"].max() >= neurons:
-            return None
-        block = np.full((end - first, neurons), np.nan, "<f4")
-        block[rows["image"] - first, rows["neuron"]] = rows["value"]
-        checksum.update(block)
+        block = read_images(connection, ids, neurons, first, min(first + step, images))
+        checksum.update(np.ascontiguousarray(block, "<f4"))
     return checksum.hexdigest()

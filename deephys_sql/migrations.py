@@ -14,6 +14,7 @@ import duckdb
 from deephys_sql import assets
 from deephys_sql.errors import NotAStoreError, StoreVersionError
 from deephys_sql.recording.layer_writer import keep_missing_distributions
+from deephys_sql.recording.moving import move_activations
 from deephys_sql.recording.writer import WRITING_MEMORY
 
 WIDE = "experiments/define_wide.sql"
@@ -85,7 +86,7 @@ def too_old(path: Path, todo: list[Migration]) -> StoreVersionError:
 
 
 def apply(connection: duckdb.DuckDBPyConnection, migrations: list[Migration]) -> None:
-    """Apply migrations one by one, each in its transaction; then write what recordings lack, and define the views and macros."""
+    """Apply migrations one by one, each in its transaction; then move and write what recordings lack, and define the views and macros."""
     for migration in migrations:
         with transaction(connection):
             connection.execute(migration.text)
@@ -96,6 +97,7 @@ def apply(connection: duckdb.DuckDBPyConnection, migrations: list[Migration]) ->
     if migrations:
         connection.execute(f"set memory_limit = '{WRITING_MEMORY}'")
         with transaction(connection):
+            move_activations(connection)
             keep_missing_distributions(connection)
         connection.execute("reset memory_limit")
     refresh_views(connection)

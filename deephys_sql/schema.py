@@ -371,16 +371,15 @@ response = Table(
     comment="Normalised responses, against the model's default reference.",
 )
 
-response_by_image = Table(
-    "response_by_image", views,
-    Column("model", String, comment="Name of the model."),
-    Column("layer", String, comment="Name of the layer."),
+stored_value = Table(
+    "stored_value", views,
+    Column("recording_id", Integer, comment="Id of the recording."),
+    Column("layer_id", Integer, comment="Id of the layer."),
     Column("neuron", Integer, comment="Number of the neuron, from 0."),
-    Column("dataset", String, comment="Name of the dataset."),
-    Column("image", Integer, comment="Number of the image."),
-    Column("response", Double, comment="Normalised response, as in the view response."),
-    Column("value", REAL, comment="The activation that it was made from."),
-    comment="The same rows as response, kept in the order of images: fast for all neurons of a set of images, slow for one neuron.",
+    Column("image", Integer, comment="Number of the image in its dataset, from 0."),
+    Column("value", REAL, comment="Activation, float32 as recorded."),
+    Column("reference_max", REAL, comment="The largest activation of the neuron in the model's default reference; NULL when that was recorded without the layer."),
+    comment="One row an activation, by ids.",
 )
 
 strongest_category = Table(
@@ -421,12 +420,10 @@ top_image = Table(
 
 stored_activation = Table(
     "stored_activation", tables,
-    Column("recording_id", Integer, nullable=False, comment="Id of the recording."),
-    Column("layer_id", Integer, nullable=False, comment="Id of the layer."),
-    Column("neuron", Integer, nullable=False, comment="Number of the neuron, from 0."),
+    Column("piece", Integer, nullable=False, comment="Which 64 neurons of which recorded layer: see stored_neuron."),
     Column("image", Integer, nullable=False, comment="Number of the image in its dataset, from 0."),
-    Column("value", REAL, nullable=False, comment="Activation, float32 as recorded."),
-    comment="One row an activation, in blocks of 2,048 images (fewer in layers of more than 8,192 neurons), in a block neuron after neuron.",
+    Column("values", ARRAY(REAL), nullable=False, comment="Their activations, float32 as recorded; zeros where the layer has no more neurons."),
+    comment="The activations: 64 neurons of an image a row, in blocks of 2,048 images (fewer in layers of more than 8,192 neurons), in a block piece after piece.",
 )
 
 stored_annotation = Table(
@@ -602,16 +599,6 @@ stored_image = Table(
     comment="One row an image, numbered from 0 in its dataset.",
 )
 
-stored_image_activation = Table(
-    "stored_image_activation", tables,
-    Column("recording_id", Integer, nullable=False, comment="Id of the recording."),
-    Column("layer_id", Integer, nullable=False, comment="Id of the layer."),
-    Column("image", Integer, nullable=False, comment="Number of the image in its dataset, from 0."),
-    Column("piece", Integer, nullable=False, comment="Which 16 neurons: 0 for neurons 0 to 15, 1 for 16 to 31, and so on."),
-    Column("values", ARRAY(REAL), nullable=False, comment="Their activations; zeros where the layer has no more neurons."),
-    comment="The same activations image after image, 16 neurons a row.",
-)
-
 stored_layer = Table(
     "stored_layer", tables,
     Column("layer_id", Integer, nullable=False, primary_key=True, autoincrement=False, comment="Id of the layer."),
@@ -668,6 +655,17 @@ stored_named_recording = Table(
     comment="One row a recording: its names and ids.",
 )
 
+stored_neuron = Table(
+    "stored_neuron", tables,
+    Column("recording_id", Integer, nullable=False, comment="Id of the recording."),
+    Column("layer_id", Integer, nullable=False, comment="Id of the layer."),
+    Column("neuron", Integer, nullable=False, comment="Number of the neuron, from 0."),
+    Column("piece", Integer, nullable=False, comment="The rows of stored_activation that hold it."),
+    Column("element", Integer, nullable=False, comment="Its place in their values, 1 to 64."),
+    Column("reference_max", REAL, comment="Its largest activation in the model's default reference; NULL when the reference was not recorded."),
+    comment="Where the activations of each neuron of a recording lie, and what its responses are divided by.",
+)
+
 stored_neuron_score = Table(
     "stored_neuron_score", tables,
     Column("recording_id", Integer, nullable=False, comment="Id of the recording."),
@@ -702,6 +700,14 @@ stored_neuron_summary = Table(
     Column("q99", Double, nullable=False, comment="Quantile .99."),
     Column("share_positive", Double, nullable=False, comment="Share of the images with a positive activation, 0..1."),
     comment="The distribution of a neuron's activations over a dataset.",
+)
+
+stored_piece = Table(
+    "stored_piece", tables,
+    Column("recording_id", Integer, nullable=False, comment="Id of the recording."),
+    Column("layer_id", Integer, nullable=False, comment="Id of the layer."),
+    Column("first_piece", Integer, nullable=False, comment="The piece that holds neurons 0 to 63; those that follow hold 64 each."),
+    comment="Which rows of stored_activation hold a recorded layer: those of piece first_piece + neuron // 64.",
 )
 
 stored_prediction = Table(
@@ -742,17 +748,6 @@ stored_recording = Table(
     Column("arguments", JSON, nullable=False, comment="The arguments of the call that recorded, a JSON object."),
     Column("checksum", String, nullable=False, comment="SHA-256 over predictions and the checksums of the layers."),
     comment="What one model did on one dataset, with its provenance.",
-)
-
-stored_reference_maximum = Table(
-    "stored_reference_maximum", tables,
-    Column("recording_id", Integer, nullable=False, comment="Id of the recording whose responses are divided by it."),
-    Column("layer_id", Integer, nullable=False, comment="Id of the layer."),
-    Column("neuron", Integer, nullable=False, comment="Number of the neuron, from 0."),
-    Column("piece", Integer, nullable=False, comment="The row of stored_image_activation that holds the neuron."),
-    Column("element", Integer, nullable=False, comment="Its place there, from 1."),
-    Column("reference_max", REAL, comment="Largest activation in the default reference; NULL when that was recorded without the layer."),
-    comment="Where each neuron of a recording lies, and its largest activation in the default reference.",
 )
 
 stored_strongest_category = Table(

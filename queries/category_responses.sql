@@ -15,7 +15,7 @@ with recorded as materialized (
     select *
     from recorded_layers($model, $layer, $reference)
 ),
-response as materialized (
+ranked as materialized (
     select
         q.dataset,
         q.category_list_id,
@@ -40,10 +40,10 @@ select
         where x.neuron = $neuron
             and b.is_reference
     ) as response
-from response as s
+from ranked as s
 join stored_category as c
     on c.category_list_id = s.category_list_id
     and c.category = s.category
 where $most is null
-    or s.category in (select r.category from response as r where r.rank <= $most)
+    or s.category in (select r.category from ranked as r where r.rank <= $most)
 order by s.dataset, s.category

@@ -53,7 +53,7 @@ nearest as (
         p.place,
         min_by({'image': v.image, 'value': v.value}, (abs(cast(v.value as double) - p.target), v.image), $k) as examples
     from place as p
-    join stored_activation as v using (recording_id, layer_id)
+    join stored_value as v using (recording_id, layer_id)
     where v.neuron = $neuron
         and $k > 5
     group by p.recording_id, p.place

@@ -20,7 +20,7 @@ with recorded as materialized (
     join stored_category as c using (category_list_id)
     where c.name = $category
 ),
-response as materialized (
+averaged as materialized (
     select
         q.dataset,
         s.neuron,
@@ -42,7 +42,7 @@ best as (
     select
         r.dataset,
         max_by(r.neuron, (r.response, -r.neuron), $k) as neurons
-    from response as r
+    from averaged as r
     where r.response > 0
         and r.dataset = coalesce($lead, r.dataset)
     group by r.dataset
@@ -61,7 +61,7 @@ select
     r.response,
     r.images
 from ranked as k
-join response as r on r.neuron = k.neuron
+join averaged as r on r.neuron = k.neuron
 where (r.dataset = k.dataset or $lead is not null)
     and ($datasets is null or list_contains(from_json($datasets, '["varchar"]'), r.dataset))
 order by r.dataset, k.rank

@@ -75,29 +75,38 @@ counted as materialized (
     from mistake as w
     group by w.is_a_as_b, w.recording_id
 ),
+place as materialized (
+    select
+        x.piece,
+        x.recording_id,
+        x.neuron
+    from stored_neuron as x
+    join recorded as q using (recording_id, layer_id)
+    where x.element = 1
+        and x.recording_id in (select recording_id from mistake)
+),
 /* A step of its own: where the columns of one join pass through another, DuckDB 2.0.0 can fail ("dict-surviving cache"). */
 piece as materialized (
     select
-        a.recording_id,
-        a.image,
         a.piece,
-        a.values
-    from stored_image_activation as a
+        a.image,
+        cast(a.values as float[]) as values
+    from stored_activation as a
     where a.image in (select image from mistake)
-        and a.recording_id in (select recording_id from mistake)
-        and a.layer_id = (select any_value(layer_id) from recorded)
+        and a.piece in (select piece from place)
 ),
 positive as (
     select
         w.is_a_as_b,
         w.recording_id,
         w.scale,
-        a.piece * 16 + unnest(range(16)) as neuron,
+        x.neuron + unnest(range(64)) as neuron,
         unnest(a.values) as value
-    from mistake as w
-    join piece as a
-        on a.recording_id = w.recording_id
-        and a.image = w.image
+    from piece as a
+    join place as x using (piece)
+    join mistake as w
+        on w.recording_id = x.recording_id
+        and w.image = a.image
 ),
 total as (
     select

@@ -19,13 +19,10 @@ with recorded as materialized (
 activation as materialized (
     select
         q.dataset,
-        a.piece * 16 + e.element as neuron,
-        a.values[e.element + 1] as value
-    from stored_image_activation as a
-    join recorded as q
-        on q.recording_id = a.recording_id
-        and q.layer_id = a.layer_id
-    cross join (select cast(range as integer) as element from range(16)) as e
+        a.neuron,
+        a.value
+    from stored_value as a
+    join recorded as q using (recording_id, layer_id)
     where a.image = $image
         and q.dataset in ($dataset, $lead)
 ),

@@ -62,7 +62,7 @@ def test_plans_tell_what_is_read(benchmark, tmp_path):
     tables = {
         "top 100 images of a neuron, from the summary": "stored_top_image",
         "top 100 images of a neuron, of one metadata": "stored_activation",
-        "top neurons of a confusion set": "stored_image_activation",
+        "top neurons of a confusion set": "stored_activation",
     }
     for question in [*questions.top_images(asked, None), *questions.top_neurons(asked, None)]:
         row, plan = plans.profiled(asked, question, turns=2)

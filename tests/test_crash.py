@@ -115,7 +115,7 @@ def test_killed_while_recording(tmp_path: Path, record_property, in_place: bool)
 
 
 WRITERS = {
-    "export parquet": ("parquet_export._Export._block", "dp.export_parquet('study.duckdb', 'tree', progress=False)"),
+    "export parquet": ("parquet_export.read_images", "dp.export_parquet('study.duckdb', 'tree', progress=False)"),
     "export deephys": ("deephys_export._Export._write_images", "dp.export_deephys('study.duckdb', 'net', 'tree', progress=False)"),
     "shard": (
         "shards.ShardWriter._finish",

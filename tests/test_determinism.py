@@ -10,7 +10,8 @@ import pytest
 import deephys_sql as dp
 from deephys_sql import query
 
-IMAGES, NEURONS, CATEGORIES = 2600, 50, 6  # two blocks of images, and 130,000 activations: two row groups
+IMAGES, NEURONS, CATEGORIES = 2600, 70, 6  # two blocks of images
+SINGLE = [f"single{i:02}" for i in range(22)]  # layers of one neuron: with them the rows of `wide` lie in two row groups
 BATCHES = (1, 7, 1000, None)
 
 
@@ -19,7 +20,7 @@ def arrays(seed, shift):
     rng = np.random.default_rng(seed)
     wide = (rng.normal(size=(IMAGES, NEURONS)) * 10.0 ** rng.integers(-4, 4, NEURONS) + shift).astype(np.float32)
     return {
-        "wide": wide,
+        "activations": {layer: rng.normal(size=(IMAGES, 1)).astype(np.float32) for layer in SINGLE} | {"wide": wide},
         "logits": (rng.normal(size=(IMAGES, CATEGORIES)) * 3).astype(np.float32),
         "labels": rng.integers(-1, CATEGORIES, IMAGES),
     }
@@ -39,7 +40,7 @@ def record(path, batch, threads):
             store.add_recording(
                 model="net",
                 dataset=dataset,
-                activations={"wide": batches(data["wide"], batch)},
+                activations={layer: batches(values, batch) for layer, values in data["activations"].items()},
                 logits=batches(data["logits"], batch),
                 labels=data["labels"],
                 progress=False,
@@ -94,6 +95,8 @@ MACROS = (
     "top_neurons_of('net', 'wide', 'shifted', (select list(image) from prediction where dataset = 'shifted' and correct), 40)",
     "confusion_set('net', 'shifted', 1, 4)",
     "scores('net', 'wide', 'clean', 'shifted')",
+    "similar_images('net', 'wide', 'shifted', 2100, 'clean', 40)",
+    "similar_images_on('net', 'wide', 'shifted', 2100, [3, 40], 'clean', 40)",
 )
 
 
@@ -151,23 +154,23 @@ def test_results_are_those_of_the_data(first):
     path, _ = first
     with dp.open(path, read_only=True) as store:
         for dataset, data in DATA.items():
-            for view in ("activation", "response_by_image"):
+            for view in ("activation", "response"):
                 found = store.sql(f"select value from {view} where layer = 'wide' and dataset = $d order by image, neuron", d=dataset)
-                assert np.array_equal(found.to_arrow_table()["value"].to_numpy().reshape(IMAGES, NEURONS), data["wide"])
+                assert np.array_equal(found.to_arrow_table()["value"].to_numpy().reshape(IMAGES, NEURONS), data["activations"]["wide"])
         assert store.check() == []
         groups = "select count(distinct row_group_id) from pragma_storage_info('stored_activation')"
         assert store.sql(groups).fetchall()[0][0] > 1
 
 
-@pytest.mark.parametrize("neurons", [1, 2, 15, 16, 17])
+@pytest.mark.parametrize("neurons", [1, 2, 63, 64, 65])
 def test_layers_of_any_width_are_recorded_as_given(store, neurons):
-    """Activations over several blocks come back as recorded, from both copies, for one neuron as for seventeen."""
+    """Activations over several blocks come back as recorded, in both views, for one neuron as for sixty-five."""
     values = np.arange(IMAGES * neurons, dtype=np.float32).reshape(IMAGES, neurons)
     store.add_recording(
         model="net", dataset="clean", activations={"fc": values}, predictions=[0] * IMAGES, categories=["a"], progress=False
     )
     assert store.check() == []
-    for view in ("activation", "response_by_image"):
+    for view in ("activation", "response"):
         found = store.sql(f"select value from {view} order by image, neuron").to_arrow_table()["value"].to_numpy()
         assert np.array_equal(found.reshape(IMAGES, neurons), values)
 
@@ -180,7 +183,7 @@ def test_recording_again_gives_the_same(first, tmp_path):
             store.add_recording(
                 model="net",
                 dataset=dataset,
-                activations={"wide": data["wide"]},
+                activations=data["activations"],
                 logits=data["logits"],
                 labels=data["labels"],
                 replace=True,
@@ -188,7 +191,7 @@ def test_recording_again_gives_the_same(first, tmp_path):
             )
     found, expected = results(path, 2), first[1]
     changed = {name for name in expected if found[name] != expected[name]}
-    assert changed <= {"recording"}  # its arguments tell that it replaced another
+    assert changed <= {"recording", "stored_value"}  # its arguments tell that it replaced another, and it has another id
 
 
 def test_means_over_many_images_do_not_depend_on_threads(tmp_path):

@@ -1,5 +1,6 @@
 """Stores of earlier schemas become what this package would have recorded."""
 
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -23,8 +24,29 @@ def rows(path: Path, tables: tuple[str, ...] = TABLES) -> dict[str, list[tuple]]
         return {table: connection.execute(f"from {table}").fetchall() for table in tables}
 
 
+def undo_activations_once(connection: duckdb.DuckDBPyConnection) -> None:
+    """Leave a store as migration 9 finds it: activations a row each, and by image, 16 neurons a row."""
+    connection.execute("create temp table recorded as from stored_value")
+    connection.execute("drop table stored_activation; drop table stored_piece; drop table stored_neuron; drop sequence piece_number")
+    first = (assets.folder("migrations") / "0001_store.sql").read_text()
+    connection.execute(first[first.index("create table stored_activation") :])
+    connection.execute("insert into stored_activation select recording_id, layer_id, neuron, image, value from recorded")
+    connection.execute(
+        """
+        insert into stored_image_activation
+        select recording_id, layer_id, image, neuron // 16, list_resize(list(value order by neuron), 16, 0)::float[16]
+        from recorded
+        group by all
+        """
+    )
+    connection.execute((assets.folder("migrations") / "0006_reference_maximum.sql").read_text())
+    connection.execute("drop table recorded")
+    connection.execute("delete from stored_migration where version >= 9")
+
+
 def undo_distributions(connection: duckdb.DuckDBPyConnection) -> None:
     """Leave a store as the migration that brings histograms and examples finds it."""
+    undo_activations_once(connection)
     for table in DISTRIBUTIONS:
         connection.execute(f"drop table {table}")
     connection.execute("delete from stored_migration where version >= 8")
@@ -43,7 +65,7 @@ def undo_since_places_and_directions(connection: duckdb.DuckDBPyConnection) -> N
 def test_places_and_directions(tmp_path: Path) -> None:
     """Migrations 5 to 7 leave what was recorded as it was, without places; layers of directions can be made of it."""
     path = tmp_path / "study.duckdb"
-    maxima = "select * from stored_reference_maximum order by all"
+    maxima = "select recording_id, layer_id, neuron, reference_max from stored_neuron order by all"
     predictions = "select * from prediction order by all"
     with dp.open(path) as store:
         make.random_study().record(store)
@@ -128,15 +150,92 @@ def test_distributions(tmp_path: Path) -> None:
         assert store.check() == []
 
 
-def test_distributions_of_a_damaged_store(tmp_path: Path) -> None:
-    """A store that lacks activations is not migrated: the message says so, and the file stays as it is."""
-    path = tmp_path / "study.duckdb"
+WIDTHS = (1, 16, 17, 32, 33, 63, 64, 65, 129)
+VIEWS = ("activation", "response", "neuron_score", "top_image", "category_response", "neuron_summary")
+LYING = ("stored_piece", "stored_activation", "stored_neuron")
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A store with layers of many widths, of two models, and of one on a dataset of two blocks of images; and as migration 9 finds it."""
+    rng = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("recorded") / "study.duckdb"
     with dp.open(path) as store:
-        make.random_study().record(store)
-    with duckdb.connect(str(path)) as connection:
-        undo_distributions(connection)
-        connection.execute("delete from stored_activation where recording_id = 1 and neuron = 3 and image = 7")
-    before = path.read_bytes()
-    with pytest.raises(StoreDamagedError, match="on .*, layer .*damaged"):
-        dp.migrate(path)
-    assert path.read_bytes() == before
+        for model, dataset, images in (("net", "clean", 30), ("other", "clean", 30), ("net", "shifted", 2100)):
+            store.add_recording(
+                model=model, dataset=dataset,
+                activations={f"fc{width}": rng.normal(size=(images, width)) * (rng.random(width) > 0.2) for width in WIDTHS},
+                predictions=np.arange(images) % 3, labels=np.arange(images) % 3, categories=["a", "b", "c"], progress=False,
+            )  # fmt: skip
+    old = Path(shutil.copy(path, path.with_name("old.duckdb")))
+    with duckdb.connect(str(old)) as connection:
+        undo_activations_once(connection)
+    return path, old
+
+
+@pytest.fixture
+def old(stores: tuple[Path, Path], tmp_path: Path) -> Path:
+    """A copy of that store as migration 9 finds it."""
+    return Path(shutil.copy(stores[1], tmp_path))
+
+
+def test_activations_once(stores: tuple[Path, Path], old: Path) -> None:
+    """Migration 9 leaves every activation, bit for bit, and what is made of it; they lie as if recorded now, in one table."""
+    found = []
+    before = old.read_bytes()
+    assert dp.migrate(old).read_bytes() == before
+    for path in (stores[0], old):
+        with dp.open(path, read_only=True) as store:
+            views = {view: store.sql(f"select * from {view} order by all").to_arrow_table() for view in VIEWS}
+            tables = {table: store.sql(f"from {table}").to_arrow_table() for table in LYING}  # in the order in which they lie
+            found.append(views | tables)
+            assert store.check() == []
+            left = "select count(*) from duckdb_tables() where table_name in ('stored_image_activation', 'stored_reference_maximum')"
+            assert store.sql(left).fetchall() == [(0,)]
+    assert found[0] == found[1]
+    assert len(found[0]["activation"]) == (30 + 30 + 2100) * sum(WIDTHS)
+
+
+def test_activations_once_go_on(old: Path) -> None:
+    """What migration 9 moved is recorded again, deleted, added to and made into directions as any."""
+    dp.migrate(old)
+    with dp.open(old) as store:
+        store.add_directions("fc33", "axes", np.eye(3, 33), model="net", progress=False)
+        values = "select list(value order by dataset, image) from activation where model = 'net' and layer = $layer and neuron = 2"
+        assert store.sql(values, layer="axes").fetchall() == store.sql(values, layer="fc33").fetchall()
+        for dataset, replace in (("clean", True), ("new", False)):
+            store.add_recording(
+                model="other", dataset=dataset, activations={"fc65": np.full((30, 65), 2)}, predictions=[0] * 30,
+                labels=np.arange(30) % 3, categories=["a", "b", "c"], replace=replace, progress=False,
+            )  # fmt: skip
+        found = "select dataset, count(*) from activation where model = 'other' and layer = 'fc65' and value = 2 group by all order by all"
+        assert store.sql(found).fetchall() == [("clean", 30 * 65), ("new", 30 * 65)]
+        assert store.check() == []
+
+
+LAYER = (
+    "(select recording_id, layer_id from stored_named_layer where model_name = 'net' and dataset_name = 'shifted' and layer_name = 'fc33')"
+)
+ROW = f"where image = 2090 and piece = 1 and (recording_id, layer_id) in {LAYER}"
+FOURTH = "update stored_image_activation set values = list_transform(values, lambda v, i: if(i = 4, {}, v))::float[16]"
+DAMAGES = {
+    "a value": f"{FOURTH.format('v + 1')} {ROW}",
+    "a value that is NULL": f"{FOURTH.format('null')} {ROW}",
+    "a row deleted": f"delete from stored_image_activation {ROW}",
+    "a row twice": f"insert into stored_image_activation from stored_image_activation {ROW}",
+    "a row of another image": f"update stored_image_activation set image = 2091 {ROW}",
+    "an image deleted": f"delete from stored_image_activation where image = 2090 and (recording_id, layer_id) in {LAYER}",
+    "all deleted": f"delete from stored_image_activation where (recording_id, layer_id) in {LAYER}",
+}
+
+
+@pytest.mark.parametrize("what", DAMAGES)
+def test_damaged_activations_are_not_moved(old: Path, what: str) -> None:
+    """A store whose activations are not those that were recorded is not migrated: the message names the layer, the file stays as it is."""
+    with duckdb.connect(str(old)) as connection:
+        connection.execute(DAMAGES[what])
+    before = old.read_bytes()
+    with pytest.raises(StoreDamagedError, match="^net on shifted, layer fc33: .*damaged"):
+        dp.migrate(old)
+    assert old.read_bytes() == before
+    assert [file.name for file in old.parent.iterdir()] == [old.name]

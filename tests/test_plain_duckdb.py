@@ -1,6 +1,7 @@
 """The file is the interface: any DuckDB client reads it without this package."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -10,6 +11,8 @@ import pytest
 import study as studies
 import torch
 from torch import nn
+
+from deephys_sql import assets
 
 VIEWS = [
     "activation",
@@ -30,6 +33,8 @@ MACROS = [
     "top_neurons_of('net', 'fc', 'shifted', (select list(image) from prediction where dataset = 'shifted' and not correct), 7)",
     "confusion_set('net', 'shifted', 1, 2)",
     "scores('net', 'fc', 'clean', 'shifted')",
+    "similar_images('net', 'fc', 'shifted', 4, 'clean', 7)",
+    "similar_images_on('net', 'fc', 'shifted', 4, [3, 5], 'clean', 7)",
 ]
 
 CLIENT = """
@@ -76,6 +81,8 @@ def closed(study, tmp_path_factory):
         store.embed_annotations()
         views = [row[0] for row in store.sql("select view_name from duckdb_views() where not internal order by 1").fetchall()]
         assert set(VIEWS) <= set(views)
+        defined = (assets.folder("queries") / "views" / "60_macros.sql").read_text()
+        assert set(re.findall(r"create macro (\w+)", defined)) == {macro.partition("(")[0] for macro in MACROS}
         macros = [f"select * from {macro}" for macro in MACROS]
         asked = {f"select * from {{}}{view} order by all": view for view in views}
         answers = {text: [list(map(str, row)) for row in store.sql(text.format("")).fetchall()] for text in [*asked, *macros]}

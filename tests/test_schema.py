@@ -18,7 +18,7 @@ from deephys_sql import schema
 MODULE = Path(schema.__file__)
 TYPES = {
     "BIGINT": "BigInteger", "BLOB": "LargeBinary", "BOOLEAN": "Boolean", "DOUBLE": "Double", "DOUBLE[]": "ARRAY(Double)", "FLOAT": "REAL",
-    "FLOAT[16]": "ARRAY(REAL)", "FLOAT[]": "ARRAY(REAL)",
+    "FLOAT[64]": "ARRAY(REAL)", "FLOAT[]": "ARRAY(REAL)",
     "HUGEINT": "Numeric(38, 0)", "INTEGER": "Integer", "INTEGER[]": "ARRAY(Integer)", "JSON": "JSON",
     "TIMESTAMP": "DateTime", "VARCHAR": "String", "VARCHAR[]": "ARRAY(String)",
 }  # fmt: skip

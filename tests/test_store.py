@@ -31,7 +31,7 @@ from deephys_sql.errors import (
 )
 
 
-def record(store: dp.Store, dataset: str = "test", count: int = 20, neurons: int = 20, **changes: Any) -> None:
+def record(store: dp.Store, dataset: str = "test", count: int = 20, neurons: int = 80, **changes: Any) -> None:
     random = np.random.default_rng(count)
     store.add_recording(
         **{
@@ -226,7 +226,7 @@ def test_any_file_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: st
     monkeypatch.chdir(here)
     with dp.open(name) as store:
         record(store)
-        assert store.sql("select count(*) from activation").fetchall() == [(20 * 23,)]
+        assert store.sql("select count(*) from activation").fetchall() == [(20 * 83,)]
         assert store.query("top_images", model="net", layer="fc", neuron=0, dataset="test").fetchall()
     assert (here / name).is_file()
     with dp.open(here / name, read_only=True) as store:
@@ -458,26 +458,45 @@ def test_views_are_replaced(path: Path, sql_files: Path) -> None:
             store.sql("select * from dog").fetchall()
         for name in kept:
             assert (views / name).exists()
-        assert store.sql("select count(*) from activation").fetchall() == [(50 * 23,)]
+        assert store.sql("select count(*) from activation").fetchall() == [(50 * 83,)]
         assert store.query("top_images", model="net", layer="fc", neuron=0, dataset="test").fetchall()
 
 
 # --- Check -------------------------------------------------------------------------------------------------------------
 
+# Of the first recording, layer 1 has the pieces 1 (neurons 0 to 63) and 2 (64 to 79), and the output has 3.
+ROW = "select * {} from stored_activation where piece = 1 and image = 7"
+FOURTH = (
+    "update stored_activation set values = list_transform(values, lambda v, i: if(i = 4, {}, v))::float[64] where piece = 1 and image = 7"
+)
+NEURON = "where recording_id = 1 and layer_id = 1 and neuron = 3"
 TAMPERINGS = {
-    "one activation": "update stored_activation set value = value + 1 where recording_id = 1 and layer_id = 1 and neuron = 3 and image = 7",
-    "its last bit": "update stored_activation set value = value * 1.0000001 where recording_id = 1 and neuron = 3 and image = 7",
-    "one activation by image": "update stored_image_activation set values = list_transform(values, lambda v: -v)::float[16] "
-    "where recording_id = 1 and image = 7 and piece = 0",
-    "an activation deleted": "delete from stored_activation where recording_id = 1 and image = 7 and neuron = 2",
-    "an activation twice": "insert into stored_activation "
-    "select * from stored_activation where recording_id = 1 and image = 7 and neuron = 2",
-    "a row by image deleted": "delete from stored_image_activation where recording_id = 1 and image = 0 and piece = 1",
-    "activations exchanged": "update stored_activation set neuron = 1 - neuron where recording_id = 1 and neuron < 2",
-    "a layer's activations deleted": "delete from stored_activation where layer_id = 1 and recording_id = 1",
+    "one activation": FOURTH.format("v + 1"),
+    "its last bit": FOURTH.format("v * 1.0000001::float"),
+    "an activation that is no number": FOURTH.format("'nan'::float"),
+    "an activation that is NULL": FOURTH.format("null"),
+    "activations of neurons exchanged": "update stored_activation set values = list_reverse(values)::float[64] where piece = 1",
+    "a row deleted": "delete from stored_activation where piece = 2 and image = 7",
+    "a row twice": f"insert into stored_activation {ROW.format('')}",
+    "a row in another's place": "update stored_activation set image = 8 where piece = 1 and image = 7",
+    "pieces exchanged": "update stored_activation set piece = 3 - piece where piece in (1, 2)",
+    "pieces of two layers exchanged": "update stored_activation set piece = 4 - piece where piece in (1, 3)",
+    "images exchanged": "update stored_activation set image = 9 - image where piece = 1 and image in (4, 5)",
+    "a layer's activations deleted": "delete from stored_activation where piece in (1, 2)",
+    "an activation of no image": f"insert into stored_activation {ROW.format('replace (20 as image)')}",
+    "an activation before the first image": f"insert into stored_activation {ROW.format('replace (-1 as image)')}",
+    "the place of a neuron": f"update stored_neuron set element = element + 1 {NEURON}",
+    "the piece of a neuron": f"update stored_neuron set piece = 2 {NEURON}",
+    "a neuron deleted": f"delete from stored_neuron {NEURON}",
+    "a neuron twice": f"insert into stored_neuron from stored_neuron {NEURON}",
+    "a maximum in the reference": f"update stored_neuron set reference_max = 2 * reference_max {NEURON}",
+    "the pieces of a layer": "update stored_piece set first_piece = 2 where recording_id = 1 and layer_id = 1",
+    "the pieces of a layer deleted": "delete from stored_piece where recording_id = 1 and layer_id = 1",
+    "pieces of no recording": "insert into stored_piece values (9, 1, 1000)",
+    "the pieces of a layer twice": "insert into stored_piece from stored_piece where recording_id = 1 and layer_id = 1",
     "a prediction deleted": "delete from stored_prediction where recording_id = 1 and image = 7",
     "a prediction changed": "update stored_prediction set predicted = (predicted + 1) % 3 where recording_id = 1 and image = 7",
-    "a label beside a prediction": "update stored_prediction set label = null where recording_id = 1 and image = 7",
+    "a label beside a prediction": "update stored_prediction set label = coalesce(label, -1) + 1 where recording_id = 1 and image = 7",
     "a name beside a prediction": "update stored_prediction set label_name = 'x' where recording_id = 1 and image = 7",
     "a prediction twice": "update stored_prediction set image = 8 where recording_id = 1 and image = 7",
     "an image deleted": "delete from stored_image where dataset_id = 1 and image = 7",
@@ -488,8 +507,6 @@ TAMPERINGS = {
     "an example changed": "update stored_example set image = (image + 1) % 20 where recording_id = 1 and place = 4 and rank = 2",
     "an example twice": "insert into stored_example select * from stored_example where recording_id = 1 and place = 4 and neuron = 0",
     "the count of images": "update stored_dataset set images = 21 where dataset_id = 1",
-    "an activation of no image": "insert into stored_activation by name select * replace (20 as image) from stored_activation "
-    "where recording_id = 1 and layer_id = 1 and neuron = 0 and image = 0",
     "a recording deleted": "delete from stored_recording where recording_id = 1",
 }
 
@@ -505,7 +522,7 @@ def test_check_finds(path: Path, what: str) -> None:
     for problem in problems:
         assert problem.endswith(".")
         assert "night" not in problem
-        assert "test" in problem or what == "a recording deleted"
+        assert "test" in problem or what in ("a recording deleted", "pieces of no recording")
 
 
 def test_check_of_a_store_that_is_whole(path: Path) -> None:

@@ -21,6 +21,7 @@ from deephys_sql.formats.cbor import ARRAY, BYTES, MAP, NULL, UINT, head, text
 from deephys_sql.formats.deephys_files import BATCH_IMAGES, IMAGE_ID, THUMBNAIL_PIXELS, Frame, numbered
 from deephys_sql.formats.unfinished import unfinished
 from deephys_sql.names import require_name
+from deephys_sql.recording.activations import read_images
 from deephys_sql.recording.pictures import as_plain
 from deephys_sql.store import Store, open
 
@@ -186,7 +187,11 @@ class _Export:
     ) -> None:
         place = {"recording_id": recording.recording_id, "first": first, "end": end}
         rows = self._rows("select_images", dataset_id=recording.dataset_id, whole=pictures.whole, **place)
-        matrices = [self._matrix(layer, place, end - first) for layer in self._layers]
+        with self._store.snapshot() as connection:
+            matrices = [
+                read_images(connection, {"recording_id": recording.recording_id, "layer_id": layer.layer_id}, layer.neurons, first, end)
+                for layer in self._layers
+            ]
         lost["predictions"] += int((matrices[self._layers.index(self._output)].argmax(axis=1) != [row[2] for row in rows]).sum())
         for layer, matrix in zip(self._layers, matrices):
             if layer is not self._output:
@@ -207,11 +212,6 @@ class _Export:
             for layer_head, matrix in zip(layer_heads, bulk):
                 file.write(layer_head)
                 file.write(matrix[row])
-
-    def _matrix(self, layer: _Layer, place: dict[str, int], images: int) -> np.ndarray:
-        statement = assets.sql("deephys/select_activations.sql")
-        column = self._store.sql(statement, layer_id=layer.layer_id, **place).to_arrow_table()["values"].combine_chunks()
-        return column.flatten().to_numpy(zero_copy_only=False).reshape(images, -1)[:, : layer.neurons].copy()
 
     def _tell(self, recording: _Recording, pictures: "_Pictures", lost: Counter) -> None:
         name = recording.dataset

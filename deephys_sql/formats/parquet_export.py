@@ -17,7 +17,7 @@ from deephys_sql.errors import InvalidInputError, StoreDamagedError
 from deephys_sql.formats import hive
 from deephys_sql.formats.parquet import ACTIVATIONS, File, activation_rows
 from deephys_sql.formats.unfinished import unfinished
-from deephys_sql.recording.layer_writer import WIDTH, block_images
+from deephys_sql.recording.activations import block_images, read_images
 from deephys_sql.recording.writer import VERSION, WRITING_MEMORY
 from deephys_sql.store import Store, open
 
@@ -26,11 +26,11 @@ FORMAT = 1  # of the manifest and the layout
 PIECE_BYTES = 32 * 2**20  # of pictures in memory at once
 
 # Tables that a tree holds in another form (activations an image a row, lists of categories with models and datasets, scores as the
-# view has them), and those that an import makes anew.
+# view has them), and those that an import makes anew; `reference_maximum` is in exports from before migration 9.
 NOT_BY_ROWS = frozenset(
     (
         *("migration", "views", "category_list", "category", "model", "dataset", "layer", "recording"),
-        *("activation", "image_activation", "neuron_score", "named_recording", "named_layer"),
+        *("activation", "piece", "neuron_score", "named_recording", "named_layer", "neuron", "value", "reference_maximum"),
     )
 )
 
@@ -156,10 +156,11 @@ class _Export:
         checksum = hashlib.sha256()
 
         def pieces() -> Iterator[pa.Table]:
+            ids = {"recording_id": row["recording_id"], "layer_id": row["layer_id"]}
             step = block_images(row["neurons"])
             for first in range(0, row["images"], step):
                 end = min(first + step, row["images"])
-                matrix = self._block(row, first, end)
+                matrix = read_images(self._connection, ids, row["neurons"], first, end)
                 checksum.update(matrix)
                 yield activation_rows(np.arange(first, end), matrix)
                 bar.update(end - first)
@@ -167,16 +168,6 @@ class _Export:
         self._write_file("activation", names, pieces(), ACTIVATIONS)
         if checksum.hexdigest() != row["checksum"]:
             raise _damaged(row)
-
-    def _block(self, row: dict[str, Any], first: int, end: int) -> np.ndarray:
-        """Return the activations of some images of a layer, images x neurons."""
-        ids = {"recording_id": row["recording_id"], "layer_id": row["layer_id"], "first": first, "end": end}
-        found = self._connection.sql(assets.sql("formats/select_images_activations.sql"), params=ids).to_arrow_table()
-        pieces = -(-row["neurons"] // WIDTH)
-        if len(found) != (end - first) * pieces:
-            raise _damaged(row)
-        values = found["values"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        return np.ascontiguousarray(values.reshape(end - first, pieces * WIDTH)[:, : row["neurons"]], "<f4")
 
     def _write_file(self, table: str, names: dict[str, str], pieces: Iterator[pa.Table], schema: pa.Schema | None = None) -> None:
         """Write the rows of a part of a table, if there are any."""

@@ -30,8 +30,8 @@ from deephys_sql.formats.shards import import_shards
 from deephys_sql.recording.arrays import require_finite
 from deephys_sql.recording.layer_writer import LayerWriter, keep_missing_distributions
 from deephys_sql.recording.writer import (
-    RECORDING_TABLES,
     create_category_list,
+    delete_recording,
     derive,
     images_checksum,
     recording_checksum,
@@ -227,8 +227,7 @@ class _Restore:
                     f"import into another store."
                 )
             if stored is not None:
-                for table in RECORDING_TABLES:
-                    self._connection.execute(f"delete from {table} where recording_id = ?", [stored[0]])
+                delete_recording(self._connection, stored[0])
             other = self._one(
                 "select min(weights_checksum) from stored_recording where model_id = ? and weights_checksum != ?",
                 ids["model_id"],

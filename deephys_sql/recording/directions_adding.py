@@ -11,9 +11,10 @@ from tqdm.auto import tqdm
 from deephys_sql import assets
 from deephys_sql.errors import InvalidInputError, UnknownNameError
 from deephys_sql.names import require_name
+from deephys_sql.recording.activations import block_images, read_images
 from deephys_sql.recording.directions import VALUES_AT_ONCE, Directions, directions_of
 from deephys_sql.recording.inputs import require_text
-from deephys_sql.recording.layer_writer import LayerWriter, block_images
+from deephys_sql.recording.layer_writer import LayerWriter
 from deephys_sql.recording.writer import derive, recording_checksum
 
 
@@ -93,7 +94,6 @@ def _blocks(
     step = block_images(neurons)
     for first in range(0, images, step):
         bounds = {"first": first, "end": min(first + step, images)}
-        rows = connection.sql(assets.sql("recording/select_block.sql"), params=ids | bounds).to_arrow_table()
-        values = rows["values"].combine_chunks().flatten().to_numpy().reshape(bounds["end"] - first, -1)
+        values = read_images(connection, ids, neurons, **bounds)
         labels = connection.execute(assets.sql("recording/select_labels.sql"), {"recording_id": recording_id, **bounds}).fetchnumpy()
-        yield values[:, :neurons], labels["label"].astype(np.int64)
+        yield values, labels["label"].astype(np.int64)

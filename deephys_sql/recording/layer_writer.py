@@ -1,6 +1,7 @@
 """Writes one layer of a recording: activations in blocks of images, then what is kept of each neuron."""
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,32 +12,13 @@ import pyarrow as pa
 from tqdm.auto import tqdm
 
 from deephys_sql import assets
-from deephys_sql.errors import StoreDamagedError
-from deephys_sql.names import layer_title
-from deephys_sql.recording.distribution import distributions
+from deephys_sql.recording.activations import WIDTH, Neurons, block_images, count_pieces, read_neurons
+from deephys_sql.recording.distribution import Distributions, distributions
 from deephys_sql.recording.summary import LayerSummary
 
-BLOCK_IMAGES = 2048
-BLOCK_VALUES = 2**24  # of a block in memory: 64 MB of float32
-SORTED_VALUES = 2**21  # read and sorted at once: 8 MB of float32, and as much in a copy
 ROW_GROUP = 122_880  # rows that DuckDB keeps and compresses together
 ROWS_TRANSPOSED = 16  # at once: their values lie in one line of the processor's cache
-WIDTH = 16  # neurons in a row of stored_image_activation
 CATEGORIES = 128  # that lie together in stored_category_response
-
-
-def block_images(neurons: int) -> int:
-    """Return how many images of a layer are written together: 2,048, fewer in layers of more than 8,192 neurons.
-
-    >>> block_images(50), block_images(100_000)
-    (2048, 128)
-
-    It depends on the layer alone, so that sums come out the same whatever the size of the user's batches.
-    """
-    images = BLOCK_IMAGES
-    while images > 16 and images * neurons > BLOCK_VALUES:
-        images //= 2
-    return images
 
 
 class Appender:
@@ -87,8 +69,9 @@ class LayerWriter:
         self._places: np.ndarray | None = None  # of the block, from the first batch on that has places
         self._filled = 0
         self._derived: list[tuple[Callable[[np.ndarray, int], np.ndarray], LayerWriter]] = []
-        self._by_neuron = self._appender(assets.sql("recording/insert_activation.sql"))
-        self._by_image = self._appender(assets.sql("recording/insert_image_activation.sql"))
+        taken = {"pieces": count_pieces(neurons)}
+        ((first_piece,),) = connection.execute(assets.sql("recording/take_pieces.sql"), self._ids | taken).fetchall()
+        self._activations = Appender(connection, assets.sql("recording/insert_activation.sql"), {"first_piece": first_piece})
 
     def derive(self, compute: Callable[[np.ndarray, int], np.ndarray], writer: "LayerWriter") -> None:
         """Give what is computed of each block, and its first image, to another layer's writer, which is to be finished after this one."""
@@ -114,18 +97,16 @@ class LayerWriter:
         """Write the rest and the summaries; return the SHA-256 of the activations, image after image."""
         if self._filled:
             self._write_block()
-        self._by_neuron.flush()
-        self._by_image.flush()
+        self._activations.flush()
         if self._summary is not None:
             self._write_summary()
         return self._checksum.hexdigest()
 
     def _write_block(self) -> None:
         block, labels = self._block[: self._filled], self._labels[: self._filled]
-        by_neuron = _transposed(block)
         with ThreadPoolExecutor(1) as beside:  # while DuckDB inserts, which waits for none of Python's locks
-            summarised = beside.submit(self._summarise, block, by_neuron, labels)
-            self._insert_block(block, by_neuron)
+            summarised = beside.submit(self._summarise, block, labels)
+            self._insert_block(block)
         summarised.result()
         for compute, writer in self._derived:
             writer.add(compute(block, self._images), labels)
@@ -133,34 +114,28 @@ class LayerWriter:
         self._filled = 0
         pa.default_memory_pool().release_unused()  # Arrow would keep the memory of a block's tables
 
-    def _summarise(self, block: np.ndarray, by_neuron: np.ndarray, labels: np.ndarray) -> None:
+    def _summarise(self, block: np.ndarray, labels: np.ndarray) -> None:
         self._checksum.update(np.ascontiguousarray(block, "<f4"))
         if self._summary is not None:
-            self._summary.add(block, by_neuron, labels, None if self._places is None else self._places[: len(block)])
+            self._summary.add(block, _transposed(block), labels, None if self._places is None else self._places[: len(block)])
 
-    def _insert_block(self, block: np.ndarray, by_neuron: np.ndarray) -> None:
-        images = np.arange(self._images, self._images + len(block), dtype=np.int32)
-        self._by_neuron.add(
+    def _insert_block(self, block: np.ndarray) -> None:
+        images, pieces = len(block), count_pieces(self.neurons)
+        values = np.zeros((pieces, images, WIDTH), np.float32)
+        for piece in range(pieces):
+            neurons = block[:, piece * WIDTH : (piece + 1) * WIDTH]
+            values[piece, :, : neurons.shape[1]] = neurons
+        self._activations.add(
             {
-                "neuron": np.repeat(np.arange(self.neurons, dtype=np.int32), len(block)),
-                "image": np.tile(images, self.neurons),
-                "value": by_neuron.ravel(),
-            }
-        )
-        pieces = -(-self.neurons // WIDTH)
-        padded = np.zeros((len(block), pieces * WIDTH), np.float32)
-        padded[:, : self.neurons] = block
-        self._by_image.add(
-            {
-                "image": np.repeat(images, pieces),
-                "piece": np.tile(np.arange(pieces, dtype=np.int32), len(block)),
-                "values": pa.FixedSizeListArray.from_arrays(pa.array(padded.ravel()), WIDTH),
+                "piece": np.repeat(np.arange(pieces, dtype=np.int32), images),
+                "image": np.tile(np.arange(self._images, self._images + images, dtype=np.int32), pieces),
+                "values": pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), WIDTH),
             }
         )
 
     def _write_summary(self) -> None:
         summary = self._summary
-        written = _read_written(self._connection, self._ids, self.neurons, summary.images)
+        written = read_neurons(self._connection, self._ids, self.neurons, summary.images)
         quantiles = _keep_distributions(self._connection, self._ids, written)
         self._insert(
             "insert into stored_neuron_summary by name select *, $recording_id as recording_id, $layer_id as layer_id from incoming",
@@ -217,10 +192,6 @@ def _transposed(block: np.ndarray) -> np.ndarray:
     return transposed
 
 
-Neurons = Iterator[tuple[np.ndarray, np.ndarray]]
-"""Numbers of some neurons, and what they did on all images: float32, neurons x images."""
-
-
 def keep_missing_distributions(connection: duckdb.DuckDBPyConnection) -> None:
     """Write the histograms and the examples of layers that were recorded before these were kept."""
     layers = connection.execute(assets.sql("recording/select_layers_without_distributions.sql")).fetchall()
@@ -234,8 +205,7 @@ def _keep_distributions(connection: duckdb.DuckDBPyConnection, ids: dict[str, in
     insert = "insert into {} by name select *, $recording_id as recording_id, $layer_id as layer_id from incoming"
     histograms, examples = (Appender(connection, insert.format(table), ids) for table in ("stored_histogram", "stored_example"))
     quantiles = []
-    for neurons, values in activations:
-        found = distributions(neurons, values)
+    for found in _distributions(activations):
         quantiles.append(found.quantiles)
         histograms.add(found.histograms)
         examples.add(found.examples)
@@ -244,34 +214,13 @@ def _keep_distributions(connection: duckdb.DuckDBPyConnection, ids: dict[str, in
     return np.concatenate(quantiles, axis=1)
 
 
-def read_neurons(connection: duckdb.DuckDBPyConnection, ids: dict[str, int], neurons: int, images: int) -> Neurons:
-    """Read the activations of a recorded layer, some neurons at a time. Raises `StoreDamagedError` when not all are there once."""
-    for first, end in _pieces(neurons, images):
-        found = connection.execute(assets.sql("recording/select_neurons.sql"), ids | {"first": first, "end": end}).fetchnumpy()
-        values = np.full((end - first, images), np.nan, np.float32)
-        if len(found["value"]) == values.size and found["image"].max() < images:
-            values[found["neuron"] - first, found["image"]] = found["value"]
-        if np.isnan(values).any():
-            raise StoreDamagedError(
-                f"{layer_title(connection, **ids)}: the activations of neurons {first} to {end - 1} are not those of {images} images: the "
-                f"store is damaged. Record again, or go back to a backup."
-            )
-        yield np.arange(first, end), values
-
-
-def _read_written(connection: duckdb.DuckDBPyConnection, ids: dict[str, int], neurons: int, images: int) -> Neurons:
-    """Read the activations of a layer that was just written: they come in the order written, block after block."""
-    size = block_images(neurons)
-    for first, end in _pieces(neurons, images):
-        written = connection.execute(assets.sql("recording/select_values.sql"), ids | {"first": first, "end": end}).fetchnumpy()["value"]
-        values = np.empty((end - first, images), np.float32)
-        for image in range(0, images, size):
-            count = min(size, images - image)
-            block, written = np.split(written, [(end - first) * count])
-            values[:, image : image + count] = block.reshape(end - first, count)
-        yield np.arange(first, end), values
-
-
-def _pieces(neurons: int, images: int) -> Iterator[tuple[int, int]]:
-    step = max(1, SORTED_VALUES // images)
-    return ((first, min(first + step, neurons)) for first in range(0, neurons, step))
+def _distributions(activations: Neurons) -> Iterator[Distributions]:
+    """Compute in two threads while the next neurons are read; give the results in order."""
+    with ThreadPoolExecutor(2) as beside:
+        waiting = deque()
+        for neurons, values in activations:
+            waiting.append(beside.submit(distributions, neurons, values))
+            if len(waiting) > 2:
+                yield waiting.popleft().result()
+        for done in waiting:
+            yield done.result()

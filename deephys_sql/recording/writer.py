@@ -33,10 +33,9 @@ VERSION = importlib.metadata.version("deephys-sql")
 # DuckDB holds this much while recording, however large the recording is; it is not slower than without a limit.
 WRITING_MEMORY = "300MB"
 
-# Every table with rows of a recording.
+# Every table with rows of a recording, by its id.
 RECORDING_TABLES = (
-    "stored_activation",
-    "stored_image_activation",
+    "stored_piece",
     "stored_prediction",
     "stored_neuron_summary",
     "stored_histogram",
@@ -174,8 +173,7 @@ class RecordingWriter:
                     f"model {request.model!r} was recorded on dataset {request.dataset!r} already. Pass replace=True to "
                     f"record it again, or give another name."
                 )
-            for table in RECORDING_TABLES:
-                self._connection.execute(f"delete from {table} where recording_id = ?", [recording[0]])
+            delete_recording(self._connection, recording[0])
         used = self._row("select count(*) from stored_recording where dataset_id = ?", self._dataset_id)[0]
         self._may_rewrite_images = self._dataset_id is not None and not used
         self._require_same_weights()
@@ -483,8 +481,15 @@ def create_category_list(connection: duckdb.DuckDBPyConnection, categories: Sequ
     return category_list_id
 
 
+def delete_recording(connection: duckdb.DuckDBPyConnection, recording_id: int) -> None:
+    """Remove what was recorded, so that it is recorded again; its names stay until they are derived anew."""
+    connection.execute(assets.sql("recording/delete_activations.sql"), {"recording_id": recording_id})
+    for table in RECORDING_TABLES:
+        connection.execute(f"delete from {table} where recording_id = ?", [recording_id])
+
+
 def derive(connection: duckdb.DuckDBPyConnection, model_id: int) -> None:
-    """Derive names and maxima in the references anew, and those scores of a model against its default reference that are missing."""
+    """Derive names, and what is kept of each neuron, anew, and those scores of a model against its default reference that are missing."""
     connection.execute(assets.sql("recording/derive.sql"))
     connection.execute(assets.sql("recording/delete_stale_scores.sql"), {"model_id": model_id})
     rows = connection.execute(assets.sql("recording/select_unscored_layers.sql"), {"model_id": model_id}).fetchall()

@@ -12,17 +12,17 @@ NAMES = frozenset(("model", "layer", "dataset", "category", "recording", "datase
 # The views that show what other relations of our SQL hold; those not named here go by their own name, less `stored_`.
 SHOWN_BY = {
     "stored_activation": ("activation", "response"),
-    "stored_image_activation": ("activation", "response_by_image"),
+    "stored_value": ("activation", "response"),
     "stored_histogram": ("activation",),
     "stored_example": ("activation",),
     "strongest_category": ("category_response",),
     "stored_strongest_category": ("strongest_category", "category_response"),
     "scores": ("neuron_score",),
     "score_rows": ("neuron_score",),
-    "top_neurons": ("response_by_image",),
-    "top_neurons_of": ("response_by_image",),
-    "similar_images": ("response_by_image", "prediction"),
-    "similar_images_on": ("response_by_image", "prediction"),
+    "top_neurons": ("response",),
+    "top_neurons_of": ("response",),
+    "similar_images": ("response", "prediction"),
+    "similar_images_on": ("response", "prediction"),
     "confusion_set": ("prediction",),
 }
 _READ = re.compile(r"\b(?:from|join)\s+(\w+)")

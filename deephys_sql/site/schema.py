@@ -39,7 +39,7 @@ KEYS = {
 # That of a table in whose place a view may stand (see `annotations`): a view has no rowid.
 STAND_IN_KEYS = {"stored_annotation": ("annotation",)}
 # One row an activation: too many to sort for every page. Without a sort they are shown in the order stored.
-LONG_KEYS = dict.fromkeys(("activation", "response", "response_by_image"), ("model", "layer", "neuron", "dataset", "image"))
+LONG_KEYS = dict.fromkeys(("activation", "response"), ("model", "layer", "neuron", "dataset", "image"))
 
 # Columns that name a row of another view; Datasette knows foreign keys of one column only.
 LINKS = {"model": "model", "dataset": "dataset", "reference": "dataset", "run": "experiment"}

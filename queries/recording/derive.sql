@@ -1,7 +1,7 @@
--- Derives anew the tables of names, and what responses are divided by.
+-- Derives anew the tables of names, and where each neuron lies with what its responses are divided by.
 delete from stored_named_recording;
 delete from stored_named_layer;
-delete from stored_reference_maximum;
+delete from stored_neuron;
 
 insert into stored_named_recording by name
 select
@@ -34,15 +34,16 @@ from stored_named_recording as n
 join stored_recorded_layer as k using (recording_id)
 join stored_layer as l using (layer_id);
 
-insert into stored_reference_maximum by name
+insert into stored_neuron by name
 select
     s.recording_id,
     s.layer_id,
     s.neuron,
-    s.neuron // 16 as piece,
-    s.neuron % 16 + 1 as element,
+    p.first_piece + s.neuron // 64 as piece,
+    s.neuron % 64 + 1 as element,
     x.max as reference_max
 from stored_neuron_summary as s
+join stored_piece as p using (recording_id, layer_id)
 join stored_named_layer as n using (recording_id, layer_id)
 left join stored_neuron_summary as x
     on x.recording_id = n.reference_recording_id

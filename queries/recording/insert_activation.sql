@@ -1,9 +1,7 @@
--- Appends activations, neuron after neuron.
+-- Appends activations, 64 neurons a row.
 insert into stored_activation
 select
-    $recording_id,
-    $layer_id,
-    neuron,
+    $first_piece + piece,
     image,
-    value
+    values
 from incoming

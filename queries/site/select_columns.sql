@@ -1,8 +1,9 @@
 -- The columns of tables and views, in their order.
+-- An array of a fixed size is compared and faceted as a list is.
 select
     table_name,
     column_name,
-    data_type,
+    regexp_replace(data_type, '\[\d+\]', '[]') as data_type,
     comment
 from duckdb_columns()
 where database_name = current_database()

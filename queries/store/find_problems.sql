@@ -10,6 +10,33 @@ with recording as (
     join stored_model as m using (model_id)
     join stored_dataset as d using (dataset_id)
 ),
+written as (
+    select
+        x.recording_id,
+        x.layer_id,
+        a.rows
+    from (select distinct recording_id, layer_id, piece from stored_neuron) as x
+    join (select piece, count(*) as rows from stored_activation group by piece) as a using (piece)
+),
+placed as (
+    select
+        x.recording_id,
+        x.layer_id
+    from stored_neuron as x
+    join stored_piece as p using (recording_id, layer_id)
+    join stored_recording as r using (recording_id)
+    join stored_model as m using (model_id)
+    left join stored_recording as q
+        on q.model_id = r.model_id
+        and q.dataset_id = m.reference_dataset_id
+    left join stored_neuron_summary as s
+        on s.recording_id = q.recording_id
+        and s.layer_id = x.layer_id
+        and s.neuron = x.neuron
+    where x.piece = p.first_piece + x.neuron // 64
+        and x.element = x.neuron % 64 + 1
+        and coalesce(x.reference_max = s.max, s.max is null)
+),
 counted as (
     select
         r.title,
@@ -76,6 +103,34 @@ counted as (
     from recording as r
     join stored_recorded_layer as k using (recording_id)
     join stored_layer as l using (layer_id)
+    union all
+    select
+        r.title || ', layer ' || l.name,
+        'rows of activations',
+        r.images * (1 + (l.neurons - 1) // 64),
+        (
+            select coalesce(sum(w.rows), 0)
+            from written as w
+            where w.recording_id = r.recording_id
+                and w.layer_id = l.layer_id
+        )
+    from recording as r
+    join stored_recorded_layer as k using (recording_id)
+    join stored_layer as l using (layer_id)
+    union all
+    select
+        r.title || ', layer ' || l.name,
+        'neurons with their place and their maximum in the reference',
+        l.neurons,
+        (
+            select count(*)
+            from placed as x
+            where x.recording_id = r.recording_id
+                and x.layer_id = l.layer_id
+        )
+    from recording as r
+    join stored_recorded_layer as k using (recording_id)
+    join stored_layer as l using (layer_id)
 )
 select title || ': ' || found || ' ' || what || ' instead of ' || expected || '.'
 from (
@@ -120,6 +175,10 @@ select 'rows of ' || t.what || ' belong to no recording: ' || t.count || '.'
 from (
     select 'stored_activation' as what, count(*) as count
     from stored_activation
+    where piece not in (select x.piece from stored_neuron as x join stored_recording using (recording_id))
+    union all
+    select 'stored_piece', count(*)
+    from stored_piece
     where recording_id not in (select recording_id from stored_recording)
     union all
     select 'stored_prediction', count(*)

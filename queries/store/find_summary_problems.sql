@@ -9,7 +9,7 @@ with computed as (
         max(value) as max,
         avg(cast(value as double)) as mean,
         count(*) filter (where value > 0) as positive
-    from stored_activation
+    from stored_value
     group by recording_id, layer_id, neuron
 ),
 top as (
@@ -20,7 +20,7 @@ top as (
         count(*) as images,
         count(*) filter (where a.value = t.value) as right
     from stored_top_image as t
-    left join stored_activation as a
+    left join stored_value as a
         on a.recording_id = t.recording_id
         and a.layer_id = t.layer_id
         and a.neuron = t.neuron
@@ -35,7 +35,7 @@ summed as (
         i.label as category,
         count(*) as images,
         sum(positive_part(cast(a.value as double))) as response_sum
-    from stored_activation as a
+    from stored_value as a
     join stored_recording as r using (recording_id)
     join stored_image as i
         on i.dataset_id = r.dataset_id

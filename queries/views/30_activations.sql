@@ -1,15 +1,35 @@
 -- title: Activations and responses
 -- One row a neuron and image: the raw activation, and the response normalised by the default reference.
 
+-- An array is made a list once a row: taking an element of an array copies all 64. Columns are named with their table, since
+-- a macro that reads the view would put its argument of that name in their place.
+create view stored_value as
+select
+    x.recording_id,
+    x.layer_id,
+    x.neuron,
+    a.image,
+    a.values[x.element] as value,
+    x.reference_max
+from (select p.piece, p.image, cast(p.values as float[]) as values from stored_activation as p) as a
+join stored_neuron as x using (piece);
+comment on view stored_value is 'One row an activation, by ids.';
+comment on column stored_value.recording_id is 'Id of the recording.';
+comment on column stored_value.layer_id is 'Id of the layer.';
+comment on column stored_value.neuron is 'Number of the neuron, from 0.';
+comment on column stored_value.image is 'Number of the image in its dataset, from 0.';
+comment on column stored_value.value is 'Activation, float32 as recorded.';
+comment on column stored_value.reference_max is 'The largest activation of the neuron in the model''s default reference; NULL when that was recorded without the layer.';
+
 create view activation as
 select
     n.model_name as model,
     n.layer_name as layer,
-    a.neuron,
+    v.neuron,
     n.dataset_name as dataset,
-    a.image,
-    a.value
-from stored_activation as a
+    v.image,
+    v.value
+from stored_value as v
 join stored_named_layer as n using (recording_id, layer_id);
 comment on view activation is 'What each neuron did on each image: the raw value, sign kept.';
 comment on column activation.model is 'Name of the model.';
@@ -30,14 +50,13 @@ create view response as
 select
     n.model_name as model,
     n.layer_name as layer,
-    a.neuron,
+    v.neuron,
     n.dataset_name as dataset,
-    a.image,
-    positive_part(a.value) / reference_scale(x.reference_max) as response,
-    a.value
-from stored_activation as a
-join stored_named_layer as n using (recording_id, layer_id)
-join stored_reference_maximum as x using (recording_id, layer_id, neuron);
+    v.image,
+    positive_part(v.value) / reference_scale(v.reference_max) as response,
+    v.value
+from stored_value as v
+join stored_named_layer as n using (recording_id, layer_id);
 comment on view response is 'Normalised responses, against the model''s default reference.';
 comment on column response.model is 'Name of the model.';
 comment on column response.layer is 'Name of the layer.';
@@ -46,24 +65,3 @@ comment on column response.dataset is 'Name of the dataset.';
 comment on column response.image is 'Number of the image.';
 comment on column response.response is 'max(activation, 0) divided by the largest in the default reference: 0..1 there, may exceed 1 elsewhere; NULL when the neuron is silent in the reference.';
 comment on column response.value is 'The activation that it was made from.';
-
-create view response_by_image as
-select
-    n.model_name as model,
-    n.layer_name as layer,
-    x.neuron,
-    n.dataset_name as dataset,
-    a.image,
-    positive_part(a.values[x.element]) / reference_scale(x.reference_max) as response,
-    a.values[x.element] as value
-from stored_image_activation as a
-join stored_named_layer as n using (recording_id, layer_id)
-join stored_reference_maximum as x using (recording_id, layer_id, piece);
-comment on view response_by_image is 'The same rows as response, kept in the order of images: fast for all neurons of a set of images, slow for one neuron.';
-comment on column response_by_image.model is 'Name of the model.';
-comment on column response_by_image.layer is 'Name of the layer.';
-comment on column response_by_image.neuron is 'Number of the neuron, from 0.';
-comment on column response_by_image.dataset is 'Name of the dataset.';
-comment on column response_by_image.image is 'Number of the image.';
-comment on column response_by_image.response is 'Normalised response, as in the view response.';
-comment on column response_by_image.value is 'The activation that it was made from.';

@@ -23,7 +23,7 @@ select
     x.reference_max <= 0 as silent_in_reference
 from stored_neuron_summary as s
 join stored_named_layer as n using (recording_id, layer_id)
-join stored_reference_maximum as x using (recording_id, layer_id, neuron);
+join stored_neuron as x using (recording_id, layer_id, neuron);
 comment on view neuron_summary is 'The distribution of a neuron''s activations over a dataset.';
 comment on column neuron_summary.model is 'Name of the model.';
 comment on column neuron_summary.layer is 'Name of the layer.';
@@ -76,7 +76,7 @@ select
 from stored_top_image as t
 join stored_named_layer as n using (recording_id, layer_id)
 join stored_prediction as p using (recording_id, image)
-join stored_reference_maximum as x using (recording_id, layer_id, neuron)
+join stored_neuron as x using (recording_id, layer_id, neuron)
 left join stored_feature_map as f
     on f.recording_id = t.recording_id
     and f.layer_id = t.layer_id;
@@ -115,7 +115,7 @@ join stored_named_layer as n using (recording_id, layer_id)
 join stored_category as c
     on c.category_list_id = n.category_list_id
     and c.category = s.category
-join stored_reference_maximum as x using (recording_id, layer_id, neuron);
+join stored_neuron as x using (recording_id, layer_id, neuron);
 comment on view category_response is 'Mean normalised response of a neuron over the images of a category; categories without images have no row.';
 comment on column category_response.model is 'Name of the model.';
 comment on column category_response.layer is 'Name of the layer.';
@@ -141,7 +141,7 @@ join stored_named_layer as n using (recording_id, layer_id)
 join stored_category as c
     on c.category_list_id = n.category_list_id
     and c.category = s.category
-join stored_reference_maximum as x using (recording_id, layer_id, neuron);
+join stored_neuron as x using (recording_id, layer_id, neuron);
 comment on view strongest_category is 'The category that a neuron responds to most in each dataset: the row of category_response with the largest response, ties to the lower category.';
 comment on column strongest_category.model is 'Name of the model.';
 comment on column strongest_category.layer is 'Name of the layer.';

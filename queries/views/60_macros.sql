@@ -34,7 +34,7 @@ with top as (
             a.layer_id,
             a.image,
             a.value
-        from stored_activation as a
+        from stored_value as a
         join stored_named_layer as n using (recording_id, layer_id)
         where n.model_name = model
             and n.layer_name = layer
@@ -64,7 +64,7 @@ select
     t.place_column
 from top as t
 join stored_prediction as p using (recording_id, image)
-join stored_reference_maximum as x
+join stored_neuron as x
     on x.recording_id = t.recording_id
     and x.layer_id = t.layer_id
     and x.neuron = neuron
@@ -77,7 +77,7 @@ select
     r.neuron,
     r.response,
     r.value
-from response_by_image as r
+from response as r
 where r.model = model
     and r.layer = layer
     and r.dataset = dataset
@@ -87,7 +87,6 @@ order by rank
 limit k;
 comment on macro table top_neurons is 'The k neurons of a layer that respond most to an image: top_neurons(model, layer, dataset, image, k). Normalised responses, positive only; ties to the lower neuron.';
 
--- The images are chosen before anything else, since a condition on them does not pass the joins of a view.
 -- Activations are added as whole numbers, in units of 2**-90 of the neuron's maximum or so, which holds every float32 that
 -- counts: their sum is exact, so neither the order of rows nor the number of threads decides between equal means.
 create macro top_neurons_of(model, layer, dataset, images, k) as table
@@ -103,31 +102,22 @@ with recorded as (
 neuron as (
     select
         s.neuron,
+        x.piece,
+        x.element,
         reference_scale(x.reference_max) as reference_maximum,
         pow(2, 90 - floor(log2(s.max))) as scale
     from stored_neuron_summary as s
     join recorded using (recording_id, layer_id)
-    join stored_reference_maximum as x using (recording_id, layer_id, neuron)
+    join stored_neuron as x using (recording_id, layer_id, neuron)
     where s.max > 0
         and x.reference_max > 0
 ),
 piece as (
     select
-        a.image,
         a.piece,
-        a.values
-    from stored_image_activation as a
-    join recorded as q
-        on q.recording_id = a.recording_id
-        and q.layer_id = a.layer_id
+        cast(a.values as float[]) as values
+    from stored_activation as a
     where a.image in (select unnest(images))
-),
-activation as materialized (
-    select
-        p.piece * 16 + e.element as neuron,
-        p.values[e.element + 1] as value
-    from piece as p
-    cross join (select cast(range as integer) as element from range(16)) as e
 )
 select
     row_number() over (order by t.response desc, t.neuron) as rank,
@@ -137,11 +127,11 @@ select
 from (
     select
         n.neuron,
-        cast(sum(cast(positive_part(a.value) * n.scale as hugeint)) as double)
+        cast(sum(cast(positive_part(a.values[n.element]) * n.scale as hugeint)) as double)
             / any_value(n.scale) / (count(*) * any_value(n.reference_maximum)) as response,
         count(*) as images
-    from activation as a
-    join neuron as n on n.neuron = a.neuron
+    from piece as a
+    join neuron as n using (piece)
     group by n.neuron
 ) as t
 where t.response > 0
@@ -191,31 +181,37 @@ comment on macro table scores is 'Scores of the neurons of a layer on a dataset 
 create macro similar_images(model, layer, dataset, image, among, k) as table
 with asked as (
     select
-        a.layer_id,
-        a.piece,
-        cast(a.values as double[16]) as vector
-    from stored_image_activation as a
+        x.layer_id,
+        x.neuron,
+        cast(a.values as double[64]) as vector
+    from stored_activation as a
+    join stored_neuron as x using (piece)
     join stored_named_layer as n using (recording_id, layer_id)
     where n.model_name = model
         and n.layer_name = layer
         and n.dataset_name = dataset
+        and x.element = 1
         and a.image = image
+),
+beside as (
+    select
+        x.recording_id,
+        x.piece,
+        q.vector
+    from asked as q
+    join stored_neuron as x using (layer_id, neuron)
+    join stored_named_layer as n using (recording_id, layer_id)
+    where n.dataset_name = among
 ),
 compared as (
     select
-        a.recording_id,
+        b.recording_id,
         a.image as number,
-        sum(array_inner_product(cast(a.values as double[16]), q.vector)) as product,
-        sum(array_inner_product(cast(a.values as double[16]), cast(a.values as double[16]))) as square
-    from stored_image_activation as a
-    join stored_named_layer as n using (recording_id, layer_id)
-    join asked as q
-        on q.layer_id = a.layer_id
-        and q.piece = a.piece
-    where n.model_name = model
-        and n.layer_name = layer
-        and n.dataset_name = among
-    group by a.recording_id, a.image
+        sum(array_inner_product(cast(a.values as double[64]), b.vector)) as product,
+        sum(array_inner_product(cast(a.values as double[64]), cast(a.values as double[64]))) as square
+    from stored_activation as a
+    join beside as b using (piece)
+    group by b.recording_id, a.image
 ),
 nearest as (
     select
@@ -245,14 +241,13 @@ join stored_prediction as p
 order by rank;
 comment on macro table similar_images is 'The k images of dataset `among` whose activations of a layer are most like those of an image of a dataset, by cosine: similar_images(model, layer, dataset, image, among, k). Not the image itself, nor images that activate nothing; rounded to 9 digits, ties to the lower image.';
 
--- The second `in` is not needed for the answer, but skips the other neurons' rows.
 create macro similar_images_on(model, layer, dataset, image, neurons, among, k) as table
 with asked as (
     select
         a.layer_id,
         a.neuron,
         cast(a.value as double) as value
-    from stored_activation as a
+    from stored_value as a
     join stored_named_layer as n using (recording_id, layer_id)
     where n.model_name = model
         and n.layer_name = layer
@@ -265,15 +260,14 @@ nearest as (
         a.recording_id,
         a.image as number,
         round(sqrt(sum(pow(cast(a.value as double) - q.value, 2))), 9) as distance
-    from stored_activation as a
-    join stored_named_layer as n using (recording_id, layer_id)
+    from stored_value as a
     join asked as q
         on q.layer_id = a.layer_id
         and q.neuron = a.neuron
-    where n.model_name = model
-        and n.layer_name = layer
-        and n.dataset_name = among
-        and a.neuron in (select unnest(neurons))
+    join stored_named_layer as n
+        on n.recording_id = a.recording_id
+        and n.layer_id = a.layer_id
+    where n.dataset_name = among
         and (a.image != image or among != dataset)
     group by a.recording_id, a.image
     order by distance, number

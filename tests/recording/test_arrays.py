@@ -36,7 +36,7 @@ def add(store: dp.Store, **changes: Any) -> None:
 
 
 def stored(store: dp.Store, layer: str = "fc", dataset: str = "test", model: str = "net", view: str = "activation") -> np.ndarray:
-    """The activations of a layer, images x neurons, from the copy by neuron or the copy by image."""
+    """The activations of a layer, images x neurons."""
     rows = store.sql(
         f"select image, neuron, value from {view} where model = $m and layer = $l and dataset = $d", m=model, l=layer, d=dataset
     ).fetchnumpy()
@@ -47,9 +47,9 @@ def stored(store: dp.Store, layer: str = "fc", dataset: str = "test", model: str
 
 
 def assert_stored(store: dp.Store, expected: np.ndarray, layer: str = "fc", **where: str) -> None:
-    """Both copies hold these values, bit for bit."""
+    """Both views of activations show these values, bit for bit."""
     expected = np.ascontiguousarray(expected, np.float32)
-    for view in ("activation", "response_by_image"):
+    for view in ("activation", "response"):
         assert stored(store, layer, view=view, **where).tobytes() == expected.tobytes()
 
 
@@ -135,9 +135,9 @@ def test_data_frame_of_activations(store: dp.Store) -> None:
     assert_stored(store, normal())
 
 
-@pytest.mark.parametrize("neurons", [1, 15, 16, 17, 33])
+@pytest.mark.parametrize("neurons", [1, 32, 33, 63, 64, 65, 128, 129])
 def test_widths(store: dp.Store, neurons: int) -> None:
-    """Layers of any width are stored whole in both copies, and no padding is seen."""
+    """Layers of any width are stored whole, and no padding is seen."""
     add(store, activations={"fc": normal(neurons=neurons)})
     assert_stored(store, normal(neurons=neurons))
 
@@ -694,10 +694,10 @@ def test_summaries(store: dp.Store, images: int, neurons: int) -> None:
             assert response == pytest.approx(members.mean() / maximum[neuron], abs=1e-9)
 
 
-@pytest.mark.parametrize("neurons", [1, 2, 16, 61])
+@pytest.mark.parametrize("neurons", [1, 2, 64, 65])
 @pytest.mark.parametrize("images", [2048, 2049, 6200])
 def test_widths_over_blocks(store: dp.Store, neurons: int, images: int) -> None:
-    """Layers of any width, one neuron too, are stored as they are over blocks and row groups, and their quantiles are of those values."""
+    """Layers of any width, one neuron too, are stored as they are over blocks, and their quantiles are of those values."""
     values = normal(images, neurons).astype(np.float32)
     add(store, activations={"fc": values}, logits=normal(images, 3))
     assert_stored(store, values)
@@ -705,9 +705,22 @@ def test_widths_over_blocks(store: dp.Store, neurons: int, images: int) -> None:
     np.testing.assert_allclose(found, np.median(values.astype(np.float64), axis=0), rtol=1e-12)
 
 
+@pytest.mark.parametrize("at_once", [1, 10, 64, 128, 1000])
+def test_neurons_read_some_at_a_time(store: dp.Store, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    """However few neurons of a layer fit in memory, their quantiles, histograms and examples are those of their values."""
+    values = normal(300, 129).astype(np.float32)
+    with monkeypatch.context() as patched:
+        patched.setattr("deephys_sql.recording.activations.VALUES_READ", 300 * at_once)
+        add(store, activations={"fc": values}, logits=normal(300, 3))
+    found = store.sql("select q50 from neuron_summary where layer = 'fc' order by neuron").fetchnumpy()["q50"]
+    np.testing.assert_allclose(found, np.median(values.astype(np.float64), axis=0), rtol=1e-12)
+    assert store.check() == []
+
+
 def test_wide_layer(store: dp.Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A layer so wide that it is written in smaller blocks is stored and summarised all the same."""
-    monkeypatch.setattr("deephys_sql.recording.layer_writer.BLOCK_VALUES", 2**14)
+    """A layer so wide that it is written in smaller blocks, and in several row groups, is stored and summarised all the same."""
+    monkeypatch.setattr("deephys_sql.recording.activations.BLOCK_VALUES", 2**14)
+    monkeypatch.setattr("deephys_sql.recording.layer_writer.ROW_GROUP", 1000)
     values = np.random.default_rng(0).integers(-3, 4, (300, 1000), np.int8)
     labels = np.random.default_rng(1).integers(-1, 3, 300)
     add(store, activations={"fc": values}, logits=normal(300, 3), labels=labels)

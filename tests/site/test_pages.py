@@ -24,7 +24,7 @@ def plain(value):
         return value
     if isinstance(value, bytes):
         return {"$base64": True, "encoded": base64.b64encode(value).decode()}
-    return json.dumps(value) if isinstance(value, list | dict) else str(value)
+    return json.dumps(value) if isinstance(value, list | tuple | dict) else str(value)
 
 
 def expected(truth, sql, parameters=()):
@@ -72,7 +72,7 @@ def test_home_and_database_pages_list_views_and_hide_tables(site):
         ("prediction", "label"), ("prediction", "confidence"), ("prediction", "correct"), ("prediction", "top_probabilities"),
         ("prediction", "dataset"), ("neuron_score", "spurious"), ("neuron_score", "reason"), ("top_image", "value"),
         ("top_image", "label_name"), ("image", "metadata"), ("image", "label"), ("activation", "value"), ("response", "response"),
-        ("category_response", "images"), ("recording", "recorded_at"), ("stored_image", "label"), ("stored_activation", "value"),
+        ("category_response", "images"), ("recording", "recorded_at"), ("stored_image", "label"), ("stored_activation", "values"),
     ],
 )  # fmt: skip
 def test_sorted_pages_hold_every_row_once_in_order(site, truth, table, column, direction):
@@ -84,17 +84,20 @@ def test_sorted_pages_hold_every_row_once_in_order(site, truth, table, column, d
     wanted = expected(truth, f"select {columns} from {table} order by {column} {nulls}")
     assert len(rows) == len(wanted)
     assert sorted(map(repr, rows)) == sorted(map(repr, wanted)), "each row once"
-    assert [row[column] for row in rows] == [row[column] for row in wanted], "in order"
+    read = (
+        (lambda text: text and json.loads(text)) if kinds[column].endswith("]") else lambda value: value
+    )  # in lists 0 and -0 are equal, and come in any order
+    assert [read(row[column]) for row in rows] == [read(row[column]) for row in wanted], "in order"
 
 
 @pytest.mark.parametrize(
     "table",
-    ["prediction", "neuron_summary", "top_image", "activation", "response_by_image", "stored_recorded_layer", "stored_top_image"],
+    ["prediction", "neuron_summary", "top_image", "activation", "response", "stored_recorded_layer", "stored_top_image"],
 )
 @pytest.mark.parametrize("size", [7, 100])
 def test_unsorted_pages_hold_every_row_once(site, truth, table, size):
     """Without a sort each row appears once too, whatever the size of a page; views in the order of their key."""
-    if size == 7 and table in ("activation", "response_by_image", "stored_top_image", "top_image"):
+    if size == 7 and table in ("activation", "response", "stored_top_image", "top_image"):
         size = 31
     rows = without_blobs(site.all_pages(f"/store/{table}.json", _size=size, _nofacet=1, _nosuggest=1))
     order = f"order by {', '.join(KEYS[table])}" if table in KEYS else ""

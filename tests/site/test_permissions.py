@@ -17,14 +17,13 @@ PAGES = {
     MODEL: SCORED | {"confusion"},
     f"{MODEL}/layer/fc": SCORED,
     f"{MODEL}/layer/fc/neuron/0": SCORED | {"confusion"},
-    f"{MODEL}/layer/fc/neuron/0/examples": {"activation", "neuron_summary", "prediction", "image"},
+    f"{MODEL}/layer/fc/neuron/0/examples": {"activation", "response", "neuron_summary", "prediction", "image"},
     f"{MODEL}/layer/fc/neuron/0/histogram": {"activation"},
-    f"{MODEL}/dataset/{NIGHT}/image/3": {"image", "prediction", "activation", "response_by_image", "neuron_summary", "top_image"},
+    f"{MODEL}/dataset/{NIGHT}/image/3": {"image", "prediction", "activation", "response", "neuron_summary", "top_image"},
     f"{MODEL}/dataset/{NIGHT}/confusion": {"confusion", "prediction", "image"},
     f"{MODEL}/category/1": (SCORED - {"neuron_score"}) | {"confusion"},
-    f"{MODEL}/category/1/false_negatives": (SCORED - {"neuron_score", "category_response"})
-    | {"confusion", "activation", "response_by_image"},
-    f"{MODEL}/confusion/0/2": (SCORED - {"neuron_score", "category_response"}) | {"confusion", "activation", "response_by_image"},
+    f"{MODEL}/category/1/false_negatives": (SCORED - {"neuron_score", "category_response"}) | {"confusion", "activation", "response"},
+    f"{MODEL}/confusion/0/2": (SCORED - {"neuron_score", "category_response"}) | {"confusion", "activation", "response"},
     f"{MODEL}/confusion/0/2?at=clean": {"confusion", "prediction", "image"},
     f"{MODEL}/compare": SCORED | {"confusion"},
     f"{BASE}/search?q=1&stay=1": {"image"},
@@ -98,7 +97,7 @@ def test_private_queries(new_site, store_path, name, address):
 @pytest.mark.parametrize("macro", ["similar_images", "similar_images_on"])
 def test_similar_images_show_predictions(macro):
     """SQL of ours that reads these macros shows labels and predictions beside activations."""
-    assert tables_of(f"select * from {macro}('net', 'fc')") >= {"response_by_image", "prediction"}
+    assert tables_of(f"select * from {macro}('net', 'fc')") >= {"response", "prediction"}
 
 
 def test_no_sql_of_visitors(new_site, store_path):

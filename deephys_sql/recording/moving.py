@@ -1,0 +1,40 @@
+"""Moves the activations of stores made before migration 9, which kept them image after image, to where they lie now."""
+
+import duckdb
+import numpy as np
+from tqdm.auto import tqdm
+
+from deephys_sql import assets
+from deephys_sql.errors import StoreDamagedError
+from deephys_sql.recording.activations import block_images
+from deephys_sql.recording.layer_writer import LayerWriter
+
+
+def move_activations(connection: duckdb.DuckDBPyConnection) -> None:
+    """Write the rows of `stored_image_activation` as rows of `stored_activation`, and drop that table.
+
+    Raises `StoreDamagedError` when they are not those that were recorded.
+    """
+    tables = {name for (name,) in connection.execute("select table_name from duckdb_tables() where not internal").fetchall()}
+    if "stored_image_activation" not in tables:
+        return
+    layers = connection.execute(assets.sql("store/select_recorded_layers.sql")).fetchall()
+    with tqdm(total=sum(layer[3] for layer in layers), desc="activations", unit=" images", delay=1, disable=None) as bar:
+        for recording_id, layer_id, title, images, neurons, checksum in layers:
+            writer = LayerWriter(connection, recording_id, layer_id, neurons, categories=None)
+            step, width = block_images(neurons), -(-neurons // 16) * 16
+            for first in range(0, images, step):
+                bounds = {"first": first, "end": min(first + step, images)}
+                ids = {"recording_id": recording_id, "layer_id": layer_id}
+                rows = connection.sql(assets.sql("recording/select_moved.sql"), params=ids | bounds)
+                values = rows.to_arrow_table()["values"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+                if values.size == (bounds["end"] - first) * width:
+                    writer.add(values.reshape(-1, width)[:, :neurons], np.full(bounds["end"] - first, -1))
+                bar.update(bounds["end"] - first)
+            if writer.finish() != checksum:
+                raise StoreDamagedError(
+                    f"{title}: the activations are not those that were recorded (their checksum differs): the store is damaged, and "
+                    f"stays as it is. Record again into a new store, or go back to a backup."
+                )
+    connection.execute("drop table stored_image_activation")
+    connection.execute(assets.sql("recording/derive.sql"))

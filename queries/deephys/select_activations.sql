@@ -1,8 +1,0 @@
--- The activations of a layer on some images, image after image, 16 neurons a row.
-select values
-from stored_image_activation
-where recording_id = $recording_id
-    and layer_id = $layer_id
-    and image >= $first
-    and image < $end
-order by image, piece
