@@ -96,8 +96,8 @@ def apply(connection: duckdb.DuckDBPyConnection, migrations: list[Migration]) ->
             )
     if migrations:
         connection.execute(f"set memory_limit = '{WRITING_MEMORY}'")
+        move_activations(connection)
         with transaction(connection):
-            move_activations(connection)
             keep_missing_distributions(connection)
         connection.execute("reset memory_limit")
     refresh_views(connection)

@@ -378,7 +378,7 @@ stored_value = Table(
     Column("neuron", Integer, comment="Number of the neuron, from 0."),
     Column("image", Integer, comment="Number of the image in its dataset, from 0."),
     Column("value", REAL, comment="Activation, float32 as recorded."),
-    Column("reference_max", REAL, comment="The largest activation of the neuron in the model's default reference; NULL when that was recorded without the layer."),
+    Column("reference_max", REAL, comment="The largest activation of the neuron in the model's default reference; NULL when that was recorded without the layer, or not at all."),
     comment="One row an activation, by ids.",
 )
 
@@ -662,7 +662,7 @@ stored_neuron = Table(
     Column("neuron", Integer, nullable=False, comment="Number of the neuron, from 0."),
     Column("piece", Integer, nullable=False, comment="The rows of stored_activation that hold it."),
     Column("element", Integer, nullable=False, comment="Its place in their values, 1 to 64."),
-    Column("reference_max", REAL, comment="Its largest activation in the model's default reference; NULL when the reference was not recorded."),
+    Column("reference_max", REAL, comment="Its largest activation in the model's default reference; NULL when that was recorded without the layer, or not at all."),
     comment="Where the activations of each neuron of a recording lie, and what its responses are divided by.",
 )
 

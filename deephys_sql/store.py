@@ -60,7 +60,8 @@ def migrate(path: str | os.PathLike) -> Path | None:
     >>> dp.migrate(path) is None
     True
 
-    Raises what `open` raises, `StoreLockedError` when somebody records into it.
+    Raises what `open` raises, `StoreLockedError` when somebody records into it, `StoreDamagedError` when activations are not those
+    that were recorded: the file stays as it is.
     """
     path = Path(path)
     file = Path(os.path.realpath(path))
@@ -352,7 +353,8 @@ class Store:
         nonlinearity: "relu" or None. model: needed when several models have a layer of this name.
 
         All recordings get the layer, or none does. Raises `UnknownNameError` for a model or layer that isn't there,
-        `InvalidInputError` for another shape or a name that is taken, `NotFiniteError` when a value is too large for float32.
+        `InvalidInputError` for another shape or a name that is taken, `NotFiniteError` when a value is too large for float32,
+        `StoreDamagedError` when activations of the layer are missing.
         """
         with self.transaction():
             add_directions(

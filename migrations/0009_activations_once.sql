@@ -1,8 +1,8 @@
 -- Activations lie in the file once: rows of 64 neurons, in blocks of 2,048 images, in a block piece after piece.
 --
 -- A row for every activation (fast for neurons) and rows of 16 neurons for every image (fast for sets of images) took twice
--- the room, and twice the time to write. Rows of 64 neurons, found by one number, are as fast as the better of both: a filter
--- on neurons leaves one piece, a filter on images leaves a few rows of each, and a join on one column skips the others.
+-- the room, and twice the time to write. Of rows of 64 neurons, found by one number, both kinds of questions read little: a
+-- filter on neurons leaves one piece, a filter on images leaves a few rows of each, and a join on one column skips the others.
 --
 -- Here the tables are made; the activations are moved row by row by deephys_sql/recording/moving.py, which also drops
 -- stored_image_activation.
@@ -48,4 +48,4 @@ comment on column stored_neuron.layer_id is 'Id of the layer.';
 comment on column stored_neuron.neuron is 'Number of the neuron, from 0.';
 comment on column stored_neuron.piece is 'The rows of stored_activation that hold it.';
 comment on column stored_neuron.element is 'Its place in their values, 1 to 64.';
-comment on column stored_neuron.reference_max is 'Its largest activation in the model''s default reference; NULL when the reference was not recorded.';
+comment on column stored_neuron.reference_max is 'Its largest activation in the model''s default reference; NULL when that was recorded without the layer, or not at all.';

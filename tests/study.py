@@ -73,7 +73,7 @@ def add_annotations(store, author="ada"):
 
 
 def random_study(seed=0, images=(60, 45, 130), categories=6):
-    """Three datasets, two layers of 8 and 20 neurons; values are multiples of 1/8, so that many are equal.
+    """Three datasets, two layers of 8 and 70 neurons; values are multiples of 1/8, so that many are equal.
 
     Layer `conv`: neuron 0 is negative in the reference and positive elsewhere, 1 is zero, 2 is constant, 3 is silent
     outside the reference. Category 5 is missing in the reference, category 4 in `shifted`; `unlabelled` has no labels.
@@ -83,6 +83,7 @@ def random_study(seed=0, images=(60, 45, 130), categories=6):
     for name, count in zip(("clean", "shifted", "unlabelled"), images, strict=True):
         conv = np.round(rng.normal(size=(count, 8)) * 8) / 8
         fc = np.round(rng.normal(size=(count, 20)) * 8) / 8
+        fc = np.concatenate([fc, np.round(np.random.default_rng([seed, count]).normal(size=(count, 50)) * 8) / 8], axis=1)
         conv[:, 0] = -abs(conv[:, 0]) - 1 if name == "clean" else abs(conv[:, 0])
         conv[:, 1] = 0
         conv[:, 2] = 2.5

@@ -85,7 +85,7 @@ def test_places_and_directions(tmp_path: Path) -> None:
         assert store.sql(maxima).fetchall() == reference_maxima != []
         assert store.sql(predictions).fetchall() == predicted
         assert {row[-6:] for row in wanted} == {(None,) * 6}
-        store.add_directions("fc", "first", np.eye(1, 20), model="net", progress=False)
+        store.add_directions("fc", "first", np.eye(1, 70), model="net", progress=False)
         values = "select list(value order by dataset, image) from activation where layer = $layer and neuron = 0"
         assert store.sql(values, layer="first").fetchall() == store.sql(values, layer="fc").fetchall()
         make.random_study().record(store, "other")
@@ -120,7 +120,7 @@ def test_strongest_category(tmp_path: Path) -> None:
         undo_since_places_and_directions(connection)
     assert dp.migrate(path) is not None
     assert rows(path) == wanted
-    assert len(wanted["stored_strongest_category"]) == 2 * (8 + 20 + 6) + 2 * 20
+    assert len(wanted["stored_strongest_category"]) == 2 * (8 + 70 + 6) + 2 * 20
     with dp.open(path) as store:
         assert store.check() == []
 
@@ -139,7 +139,7 @@ def test_distributions(tmp_path: Path) -> None:
             )  # fmt: skip
         store.add_directions("fc", "axes", -np.eye(3, 20), model="net", progress=False)
     wanted = rows(path, DISTRIBUTIONS)
-    assert len(wanted["stored_histogram"]) == 3 * (8 + 20 + 6) + 2 * (20 + 3)
+    assert len(wanted["stored_histogram"]) == 3 * (8 + 70 + 6) + 2 * (20 + 3)
     assert len(wanted["stored_example"]) == 8 * 5 * len(wanted["stored_histogram"])
     with duckdb.connect(str(path)) as connection:
         undo_distributions(connection)

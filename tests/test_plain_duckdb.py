@@ -74,7 +74,7 @@ def closed(study, tmp_path_factory):
     with dp.open(path) as store:
         study.record(store)
         studies.add_runs(store, path.parent)
-        store.add_directions("fc", "half", np.eye(20) / 2, progress=False)
+        store.add_directions("fc", "half", np.eye(70) / 2, progress=False)
         maps = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveMaxPool2d(1), nn.Flatten())
         dp.record(maps, [torch.rand(4, 1, 5, 5)], store=store, name="maps", dataset="noise", layers=["0"], progress=False)
         studies.add_annotations(store)

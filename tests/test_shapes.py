@@ -22,12 +22,14 @@ WHOLE = {
     "the largest activations of a dataset",
 }
 
+NAMES = 5 * 640  # rows that tell names and places of neurons
+
 
 @pytest.fixture(scope="module")
 def asker(tmp_path_factory):
-    """A store of 6,000 images x 128 neurons x 2 datasets: 24,000 rows of 64 activations."""
+    """A store of 6,200 images x 640 neurons x 2 datasets: 124,000 rows of 64 activations, in two row groups."""
     path = tmp_path_factory.mktemp("shapes") / "study.duckdb"
-    shapes.build(path, images=6_000, neurons=128)
+    shapes.build(path, images=6_200, neurons=640)
     return shapes.Asker(path, threads=1)
 
 
@@ -45,7 +47,7 @@ def test_shape(asker, title):
     shape = SHAPES[title]
     assert asker.rows(shape.asked) == asker.rows(shape.best)
     asked, best = asker.profile(shape.asked), asker.profile(shape.best)
-    assert asked["scanned"] <= 3 * best["scanned"]
+    assert asked["scanned"] <= 3 * best["scanned"] + NAMES
     rows = max(best["scanned"], best["handed_on"])
     assert (asked["handed_on"] <= 5 * rows) == (title not in WHOLE)
     assert asked["handed_on"] <= 5 * 64 * rows

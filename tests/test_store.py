@@ -492,6 +492,8 @@ TAMPERINGS = {
     "a maximum in the reference": f"update stored_neuron set reference_max = 2 * reference_max {NEURON}",
     "the pieces of a layer": "update stored_piece set first_piece = 2 where recording_id = 1 and layer_id = 1",
     "the pieces of a layer deleted": "delete from stored_piece where recording_id = 1 and layer_id = 1",
+    "a number beyond the layer's neurons": "update stored_activation set values = list_concat(values[:63], [1])::float[64] "
+    "where image = 7 and piece = (select max(piece) from stored_neuron where recording_id = 1 and layer_id = 1)",
     "pieces of no recording": "insert into stored_piece values (9, 1, 1000)",
     "the pieces of a layer twice": "insert into stored_piece from stored_piece where recording_id = 1 and layer_id = 1",
     "a prediction deleted": "delete from stored_prediction where recording_id = 1 and image = 7",

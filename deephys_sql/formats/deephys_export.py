@@ -73,7 +73,8 @@ def export_deephys(
 
     Returns what is lost, a sentence each.
     Raises `UnknownNameError` for a model that isn't there, `InvalidInputError` when the files are there and not to be
-    overwritten, or when a recording has no output or no labels. Nothing is written when anything is raised.
+    overwritten, or when a recording has no output or no labels, `StoreDamagedError` when activations are missing. Nothing
+    is written when anything is raised.
     """
     with contextlib.nullcontext(store) if isinstance(store, Store) else open(store, read_only=True) as opened:
         return _Export(opened, model).write(Path(folder), overwrite, progress)

@@ -99,7 +99,8 @@ def rows_at_once(path: Path, files: int = 1) -> int:
     """Return how many rows of a file are read together, so that those of all files fit into memory."""
     with open_file(path) as file:
         metadata = file.metadata
-        for number in range(metadata.num_row_groups):  # what is wrong with a column raises here; below it would end the process
+        for number in range(metadata.num_row_groups):
+            # One row of each group: damaged metadata of a column raise here, and end the process where `group.column` asks for them.
             with explained(path):
                 next(file.iter_batches(1, row_groups=[number], use_threads=False), None)
         groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]

@@ -13,6 +13,7 @@ NAMES = frozenset(("model", "layer", "dataset", "category", "recording", "datase
 SHOWN_BY = {
     "stored_activation": ("activation", "response"),
     "stored_value": ("activation", "response"),
+    "stored_neuron": ("neuron_summary",),
     "stored_histogram": ("activation",),
     "stored_example": ("activation",),
     "strongest_category": ("category_response",),

@@ -40,6 +40,7 @@ KEYS = {
 STAND_IN_KEYS = {"stored_annotation": ("annotation",)}
 # One row an activation: too many to sort for every page. Without a sort they are shown in the order stored.
 LONG_KEYS = dict.fromkeys(("activation", "response"), ("model", "layer", "neuron", "dataset", "image"))
+LONG_KEYS["stored_value"] = ("recording_id", "layer_id", "neuron", "image")
 
 # Columns that name a row of another view; Datasette knows foreign keys of one column only.
 LINKS = {"model": "model", "dataset": "dataset", "reference": "dataset", "run": "experiment"}

@@ -131,6 +131,20 @@ counted as (
     from recording as r
     join stored_recorded_layer as k using (recording_id)
     join stored_layer as l using (layer_id)
+    union all
+    select
+        r.title || ', layer ' || l.name,
+        'rows of neurons',
+        l.neurons,
+        (
+            select count(*)
+            from stored_neuron as x
+            where x.recording_id = r.recording_id
+                and x.layer_id = l.layer_id
+        )
+    from recording as r
+    join stored_recorded_layer as k using (recording_id)
+    join stored_layer as l using (layer_id)
 )
 select title || ': ' || found || ' ' || what || ' instead of ' || expected || '.'
 from (

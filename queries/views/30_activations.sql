@@ -19,7 +19,7 @@ comment on column stored_value.layer_id is 'Id of the layer.';
 comment on column stored_value.neuron is 'Number of the neuron, from 0.';
 comment on column stored_value.image is 'Number of the image in its dataset, from 0.';
 comment on column stored_value.value is 'Activation, float32 as recorded.';
-comment on column stored_value.reference_max is 'The largest activation of the neuron in the model''s default reference; NULL when that was recorded without the layer.';
+comment on column stored_value.reference_max is 'The largest activation of the neuron in the model''s default reference; NULL when that was recorded without the layer, or not at all.';
 
 create view activation as
 select

@@ -718,7 +718,7 @@ def test_neurons_read_some_at_a_time(store: dp.Store, monkeypatch: pytest.Monkey
 
 
 def test_wide_layer(store: dp.Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A layer so wide that it is written in smaller blocks, and in several row groups, is stored and summarised all the same."""
+    """A layer so wide that it is written in smaller blocks, and in several inserts, is stored and summarised all the same."""
     monkeypatch.setattr("deephys_sql.recording.activations.BLOCK_VALUES", 2**14)
     monkeypatch.setattr("deephys_sql.recording.layer_writer.ROW_GROUP", 1000)
     values = np.random.default_rng(0).integers(-3, 4, (300, 1000), np.int8)

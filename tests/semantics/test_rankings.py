@@ -95,7 +95,7 @@ def check_top_neurons(store, model, layer, dataset, values, reference, image, k)
 
 
 def test_top_neurons_of_an_image(recorded, study):
-    """Normalised response descending, then neuron ascending, positive only, also past the first 16 neurons."""
+    """Normalised response descending, then neuron ascending, positive only, also past the first 64 neurons."""
     for layer, dataset, values, reference in study.cells():
         for image in range(0, len(values), 19):
             for k in (7, 100):

@@ -567,7 +567,7 @@ def test_only_what_is_missing_is_scored(store, study, monkeypatch):
     make.record(store, "another", "shifted", study.parts["shifted"], study.categories)
     make.record(store, "another", "clean", study.parts["clean"], study.categories)
     assert scored() == all_of("clean")
-    store.add_directions("fc", "sum", np.ones((1, 20)), model="net", progress=False)
+    store.add_directions("fc", "sum", np.ones((1, 70)), model="net", progress=False)
     assert scored() == [("sum", "again"), ("sum", "shifted"), ("sum", "unlabelled")]
     assert kept_scores(store) == kept_scores(store, dataset="again") == before
     store.set_reference("net", "shifted")

@@ -40,9 +40,9 @@ def check(rows, expected):
     assert [row[1] for row in rows] == pytest.approx([number for _, number in expected], abs=1e-8)
 
 
-@pytest.mark.parametrize("width", [1, 15, 16, 33])
+@pytest.mark.parametrize("width", [1, 63, 64, 65, 130])
 def test_by_cosine(store, width):
-    """Within a dataset and across, for layers that fill their rows of 16 neurons and that don't."""
+    """Within a dataset and across, for layers that fill their rows of 64 neurons and that don't."""
     random = np.random.default_rng(width)
     clean, night = random.normal(size=(40, width)), random.normal(size=(25, width))
     clean[7] = clean[3]  # equal images tie to the lower number
