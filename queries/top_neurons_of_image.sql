@@ -16,15 +16,31 @@ with recorded as materialized (
     select *
     from recorded_layers($model, $layer, $reference)
 ),
+place as materialized (
+    select
+        x.piece,
+        x.neuron,
+        x.element,
+        q.dataset
+    from stored_neuron as x
+    join recorded as q using (recording_id, layer_id)
+    where q.dataset in ($dataset, $lead)
+),
+/* The pieces are named once more, so that rows of other datasets are left unread. */
 activation as materialized (
     select
-        q.dataset,
-        a.neuron,
-        a.value
-    from stored_value as a
-    join recorded as q using (recording_id, layer_id)
-    where a.image = $image
-        and q.dataset in ($dataset, $lead)
+        x.dataset,
+        x.neuron,
+        a.values[x.element] as value
+    from (
+        select
+            piece,
+            cast(values as float[]) as values
+        from stored_activation
+        where image = $image
+            and piece in (select piece from place)
+    ) as a
+    join place as x using (piece)
 ),
 ranked as (
     select

@@ -71,18 +71,41 @@ join stored_neuron as x
 order by rank;
 comment on macro table top_images is 'The k images of a dataset that activate a neuron most: top_images(model, layer, neuron, dataset, k). Positive activations; ties to the lower image. Places are kept for the first 100; what they see of the picture is in the view top_image.';
 
+-- The pieces are named once more, so that rows of other datasets are left unread.
 create macro top_neurons(model, layer, dataset, image, k) as table
+with place as materialized (
+    select
+        x.piece,
+        x.neuron,
+        x.element,
+        reference_scale(x.reference_max) as scale
+    from stored_neuron as x
+    join stored_named_layer as n using (recording_id, layer_id)
+    where n.model_name = model
+        and n.layer_name = layer
+        and n.dataset_name = dataset
+)
 select
     row_number() over (order by r.response desc, r.neuron) as rank,
     r.neuron,
     r.response,
     r.value
-from response as r
-where r.model = model
-    and r.layer = layer
-    and r.dataset = dataset
-    and r.image = image
-    and r.response > 0
+from (
+    select
+        x.neuron,
+        a.values[x.element] as value,
+        positive_part(a.values[x.element]) / x.scale as response
+    from (
+        select
+            p.piece,
+            cast(p.values as float[]) as values
+        from stored_activation as p
+        where p.image = image
+            and p.piece in (select q.piece from place as q)
+    ) as a
+    join place as x using (piece)
+) as r
+where r.response > 0
 order by rank
 limit k;
 comment on macro table top_neurons is 'The k neurons of a layer that respond most to an image: top_neurons(model, layer, dataset, image, k). Normalised responses, positive only; ties to the lower neuron.';
