@@ -183,7 +183,7 @@ def test_one_file_that_can_be_sent(path, tmp_path):
         ({**NEURON, "dataset": "clean", "note": "x"}, InvalidInputError, "name what is annotated.*Got model, layer, neuron, dataset"),
         ({"model": "net", "neuron": 1, "note": "x"}, InvalidInputError, "name what is annotated"),
         ({**NEURON, "model": "nett", "note": "x"}, UnknownNameError, "did you mean 'net'"),
-        ({**NEURON, "neuron": 20, "note": "x"}, UnknownNameError, "numbered 0 to 19"),
+        ({**NEURON, "neuron": 70, "note": "x"}, UnknownNameError, "numbered 0 to 69"),
         ({**NEURON, "neuron": -1, "note": "x"}, InvalidInputError, "neuron must be a number from 0"),
         ({**NEURON, "neuron": True, "note": "x"}, InvalidInputError, "neuron must be a number"),
         ({**IMAGE, "image": 45, "note": "x"}, UnknownNameError, "numbered 0 to 44"),
