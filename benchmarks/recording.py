@@ -264,7 +264,7 @@ def sizes(stores: dict[str, Path]) -> str:
     large = [name for name in LARGE if name in first]
     rows = [[f"`{name}`" if "_" in name else name, *(f"{found[name]:.3f}" for found in per.values())] for name in large]
     small = [sum(size for name, size in found.items() if name not in large) for found in per.values()]
-    rows.append([f"the other {len(first) - len(large)} tables, a block of 256 kB or more each", *(f"{size:.3f}" for size in small)])
+    rows.append([f"the other {len(first) - len(large)} tables, a block or more each", *(f"{size:.3f}" for size in small)])
     totals = {title: sum(found.values()) for title, found in per.items()}
     rows.append(["**the file** (bound 6, raw 4)", *(f"**{total:.2f}**{measure.over(6, total)}" for total in totals.values())])
     return measure.table(["bytes an activation", *stores], rows)

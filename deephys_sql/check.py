@@ -4,7 +4,6 @@ import hashlib
 from collections import Counter
 
 import duckdb
-import numpy as np
 
 from deephys_sql import assets
 from deephys_sql.errors import StoreDamagedError
@@ -62,6 +61,5 @@ def _checksum(connection: duckdb.DuckDBPyConnection, ids: dict[str, int], neuron
     checksum = hashlib.sha256()
     step = block_images(neurons)
     for first in range(0, images, step):
-        block = read_images(connection, ids, neurons, first, min(first + step, images))
-        checksum.update(np.ascontiguousarray(block, "<f4"))
+        checksum.update(read_images(connection, ids, neurons, first, min(first + step, images)))
     return checksum.hexdigest()

@@ -12,7 +12,7 @@ import duckdb
 from deephys_sql.errors import NotAStoreError, StoreFullError, StoreLockedError, StoreNotFoundError
 
 NO_ROOM = re.compile(r"No space left|File too large|[Qq]uota exceeded|not enough (disk )?space")
-# Of a new file. With DuckDB's 262,144 a fifth of a recording is room left over in blocks, and a small store takes 1 MB.
+# Of a new file. With DuckDB's 262,144 a recording takes a sixteenth more, and a small store 1 MB.
 BLOCK_SIZE = 65_536
 # Nothing is downloaded without being asked.
 SETTINGS = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}

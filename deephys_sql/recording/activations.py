@@ -66,7 +66,7 @@ def read_neurons(connection: duckdb.DuckDBPyConnection, ids: dict[str, int], neu
 
 
 def read_images(connection: duckdb.DuckDBPyConnection, ids: dict[str, int], neurons: int, first: int, end: int) -> np.ndarray:
-    """Read the activations of some images of a recorded layer: float32, images x neurons. Raises as `read_neurons` does."""
+    """Read the activations of some images of a recorded layer: little-endian float32, images x neurons. Raises as `read_neurons`."""
     values = _read(connection, ids, neurons, (0, count_pieces(neurons)), (first, end), slice(0, WIDTH))
     values = values.transpose(1, 0, 2).reshape(end - first, -1)
     if values[:, neurons:].any():
@@ -74,7 +74,7 @@ def read_images(connection: duckdb.DuckDBPyConnection, ids: dict[str, int], neur
             f"{layer_title(connection, **ids)}: rows of images {first} to {end - 1} hold numbers beyond the layer's {neurons} neurons: the "
             f"store is damaged. Record again, or go back to a backup."
         )
-    return np.ascontiguousarray(values[:, :neurons])
+    return np.ascontiguousarray(values[:, :neurons], "<f4")
 
 
 def _transposed(values: np.ndarray, pieces: np.ndarray, elements: np.ndarray) -> np.ndarray:

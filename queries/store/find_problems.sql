@@ -10,6 +10,18 @@ with recording as (
     join stored_model as m using (model_id)
     join stored_dataset as d using (dataset_id)
 ),
+recorded_layer as (
+    select
+        r.recording_id,
+        l.layer_id,
+        r.title || ', layer ' || l.name as title,
+        l.name,
+        l.neurons,
+        r.images
+    from recording as r
+    join stored_recorded_layer as k using (recording_id)
+    join stored_layer as l using (layer_id)
+),
 written as (
     select
         x.recording_id,
@@ -91,60 +103,52 @@ counted as (
     from recording as r
     union all
     select
-        r.title || ', layer ' || l.name,
+        l.title,
         'summaries of neurons',
         l.neurons,
         (
             select count(*)
             from stored_neuron_summary as s
-            where s.recording_id = r.recording_id
+            where s.recording_id = l.recording_id
                 and s.layer_id = l.layer_id
         )
-    from recording as r
-    join stored_recorded_layer as k using (recording_id)
-    join stored_layer as l using (layer_id)
+    from recorded_layer as l
     union all
     select
-        r.title || ', layer ' || l.name,
+        l.title,
         'rows of activations',
-        r.images * (1 + (l.neurons - 1) // 64),
+        l.images * (1 + (l.neurons - 1) // 64),
         (
             select coalesce(sum(w.rows), 0)
             from written as w
-            where w.recording_id = r.recording_id
+            where w.recording_id = l.recording_id
                 and w.layer_id = l.layer_id
         )
-    from recording as r
-    join stored_recorded_layer as k using (recording_id)
-    join stored_layer as l using (layer_id)
+    from recorded_layer as l
     union all
     select
-        r.title || ', layer ' || l.name,
+        l.title,
         'neurons with their place and their maximum in the reference',
         l.neurons,
         (
             select count(*)
             from placed as x
-            where x.recording_id = r.recording_id
+            where x.recording_id = l.recording_id
                 and x.layer_id = l.layer_id
         )
-    from recording as r
-    join stored_recorded_layer as k using (recording_id)
-    join stored_layer as l using (layer_id)
+    from recorded_layer as l
     union all
     select
-        r.title || ', layer ' || l.name,
+        l.title,
         'rows of neurons',
         l.neurons,
         (
             select count(*)
             from stored_neuron as x
-            where x.recording_id = r.recording_id
+            where x.recording_id = l.recording_id
                 and x.layer_id = l.layer_id
         )
-    from recording as r
-    join stored_recorded_layer as k using (recording_id)
-    join stored_layer as l using (layer_id)
+    from recorded_layer as l
 )
 select title || ': ' || found || ' ' || what || ' instead of ' || expected || '.'
 from (
@@ -168,20 +172,18 @@ from (
     from recording as r
     union all
     select
-        r.title || ', layer ' || l.name,
+        l.title,
         'rows of its name',
         1,
         (
             select count(*)
             from stored_named_layer as n
-            where n.recording_id = r.recording_id
+            where n.recording_id = l.recording_id
                 and n.layer_id = l.layer_id
                 and n.layer_name = l.name
                 and n.neurons = l.neurons
         )
-    from recording as r
-    join stored_recorded_layer as k using (recording_id)
-    join stored_layer as l using (layer_id)
+    from recorded_layer as l
 )
 where found != expected
 union all
