@@ -26,7 +26,8 @@ place as materialized (
     join recorded as q using (recording_id, layer_id)
     where q.dataset in ($dataset, $lead)
 ),
-/* The pieces are named once more, so that rows of other datasets are left unread. */
+/* The pieces are named once more, so that rows of other datasets are left unread: as a list, which the planner takes for
+   shorter than what it looks through. */
 activation as materialized (
     select
         x.dataset,
@@ -38,7 +39,7 @@ activation as materialized (
             cast(values as float[]) as values
         from stored_activation
         where image = $image
-            and piece in (select piece from place)
+            and piece in (select unnest(list(distinct piece)) from place)
     ) as a
     join place as x using (piece)
 ),

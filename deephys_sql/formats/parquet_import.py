@@ -27,6 +27,7 @@ from deephys_sql.formats.hive import Part
 from deephys_sql.formats.parquet import Numbered, explained, matrix_of, read, read_all
 from deephys_sql.formats.parquet_export import FORMAT, MANIFEST, NOT_BY_ROWS, sha256
 from deephys_sql.formats.shards import import_shards
+from deephys_sql.recording.activations import ActivationWriter
 from deephys_sql.recording.arrays import require_finite
 from deephys_sql.recording.layer_writer import LayerWriter, keep_missing_distributions
 from deephys_sql.recording.writer import (
@@ -306,7 +307,7 @@ class _Restore:
                         raise FileFormatError(f"{part.path}: lists of {matrix.shape[1]} values, and the layer has {neurons} neurons.")
                     require_finite(matrix, part.names["layer"], rows.images - len(piece))
                     if writer is None:
-                        writer = LayerWriter(self._connection, ids["recording_id"], ids["layer_id"], neurons, categories=None)
+                        writer = LayerWriter(ActivationWriter(self._connection), **ids, neurons=neurons, categories=None)
                     writer.add(matrix, np.full(len(matrix), -1))
                     bar.update(len(piece))
                 if rows.images != self._images(part):

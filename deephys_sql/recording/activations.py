@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 
 from deephys_sql import assets
 from deephys_sql.errors import StoreDamagedError
@@ -12,6 +13,8 @@ from deephys_sql.names import layer_title
 BLOCK_IMAGES = 2048
 BLOCK_VALUES = 2**24  # of a block in memory: 64 MB of float32
 WIDTH = 64  # neurons in a row of stored_activation
+ROW_GROUP = 122_880  # rows that DuckDB keeps and compresses together
+ROWS_INSERTED = 2 * ROW_GROUP  # at once: each row group is compressed by a thread of its own
 VALUES_READ = 2**24  # at once, unless one neuron has more: 64 MB of float32
 VALUES_GIVEN = 2**21  # at once: 8 MB of float32, which are sorted, and as much in a copy
 
@@ -39,6 +42,57 @@ def count_pieces(neurons: int) -> int:
     return -(-neurons // WIDTH)
 
 
+class ActivationWriter:
+    """Gathers rows of `stored_activation`, of one layer or of several that are written side by side, and inserts many at once.
+
+    Only whole row groups are inserted before `flush`: DuckDB would write others again, and leave the space free in the file. Between
+    inserts it holds at most 65 MB.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection):
+        self.connection = connection
+        self._columns: tuple[np.ndarray, np.ndarray] | None = None  # pieces and images; values
+        self._filled = 0
+
+    def add(self, first_piece: int, first_image: int, block: np.ndarray) -> None:
+        """Append the next images of the layer whose rows begin with `first_piece`: images x neurons, piece after piece."""
+        for piece in range(count_pieces(block.shape[1])):
+            neurons = block[:, piece * WIDTH : (piece + 1) * WIDTH]
+            start = 0
+            while start < len(neurons):
+                start += self._fill(first_piece + piece, first_image + start, neurons[start:])
+
+    def flush(self) -> None:
+        """Insert what is gathered."""
+        if self._filled:
+            self._insert()
+        self._columns = None
+
+    def _fill(self, piece: int, first_image: int, neurons: np.ndarray) -> int:
+        """Append as many images as there is room for; return how many."""
+        if self._columns is None:
+            self._columns = np.empty((2, ROWS_INSERTED), np.int32), np.empty((ROWS_INSERTED, WIDTH), np.float32)
+        (pieces, images), values = self._columns
+        count = min(len(neurons), ROWS_INSERTED - self._filled)
+        rows = slice(self._filled, self._filled + count)
+        pieces[rows] = piece
+        images[rows] = np.arange(first_image, first_image + count)
+        values[rows, : neurons.shape[1]] = neurons[:count]
+        values[rows, neurons.shape[1] :] = 0
+        self._filled += count
+        if self._filled == ROWS_INSERTED:
+            self._insert()
+        return count
+
+    def _insert(self) -> None:
+        (pieces, images), values = self._columns
+        rows = slice(0, self._filled)
+        lists = pa.FixedSizeListArray.from_arrays(pa.array(values[rows].reshape(-1)), WIDTH)
+        incoming = pa.table({"piece": pieces[rows], "image": images[rows], "values": lists})  # noqa: F841 - the statement names it
+        self.connection.execute("insert into stored_activation by name select * from incoming")
+        self._filled = 0
+
+
 Neurons = Iterator[tuple[np.ndarray, np.ndarray]]
 """Numbers of some neurons, and what they did on all images: float32, neurons x images."""
 
@@ -55,20 +109,26 @@ def read_neurons(connection: duckdb.DuckDBPyConnection, ids: dict[str, int], neu
     for first in range(0, count_pieces(neurons), pieces):
         end = min(first + pieces, count_pieces(neurons))
         for element in range(0, min(WIDTH, neurons - first * WIDTH), width):
-            elements = slice(element, min(element + width, WIDTH))
-            values = _read(connection, ids, neurons, (first, end), (0, images), elements)
-            numbers = (np.arange(first, end)[:, None] * WIDTH + np.arange(elements.start, elements.stop)).ravel()
+            elements = np.arange(element, min(element + width, WIDTH))
+            values = np.empty((end - first, len(elements), images), np.float32)
+            for piece, image, rows in _runs(connection, ids, neurons, (first, end), (0, images)):
+                values[piece, :, image : image + len(rows)] = rows[:, elements[0] : elements[-1] + 1].T
+            numbers = (np.arange(first, end)[:, None] * WIDTH + elements).ravel()
             numbers = numbers[numbers < neurons]
+            values = values.reshape(-1, images)
             for start in range(0, len(numbers), at_once):
-                given = numbers[start : start + at_once]
-                yield given, _transposed(values, given // WIDTH - first, given % WIDTH - element)
+                given = slice(start, min(start + at_once, len(numbers)))
+                yield numbers[given], values[given]
             del values  # before the next are read
 
 
 def read_images(connection: duckdb.DuckDBPyConnection, ids: dict[str, int], neurons: int, first: int, end: int) -> np.ndarray:
     """Read the activations of some images of a recorded layer: little-endian float32, images x neurons. Raises as `read_neurons`."""
-    values = _read(connection, ids, neurons, (0, count_pieces(neurons)), (first, end), slice(0, WIDTH))
-    values = values.transpose(1, 0, 2).reshape(end - first, -1)
+    pieces = count_pieces(neurons)
+    values = np.empty((end - first, pieces, WIDTH), np.float32)
+    for piece, image, rows in _runs(connection, ids, neurons, (0, pieces), (first, end)):
+        values[image : image + len(rows), piece] = rows
+    values = values.reshape(end - first, -1)
     if values[:, neurons:].any():
         raise StoreDamagedError(
             f"{layer_title(connection, **ids)}: rows of images {first} to {end - 1} hold numbers beyond the layer's {neurons} neurons: the "
@@ -77,35 +137,24 @@ def read_images(connection: duckdb.DuckDBPyConnection, ids: dict[str, int], neur
     return np.ascontiguousarray(values[:, :neurons], "<f4")
 
 
-def _transposed(values: np.ndarray, pieces: np.ndarray, elements: np.ndarray) -> np.ndarray:
-    """Return neurons x images, of pieces x images x elements."""
-    turned = np.empty((len(pieces), values.shape[1]), np.float32)
-    for row, (piece, element) in enumerate(zip(pieces.tolist(), elements.tolist())):
-        turned[row] = values[piece, :, element]
-    return turned
-
-
-def _read(
-    connection: duckdb.DuckDBPyConnection,
-    ids: dict[str, int],
-    neurons: int,
-    pieces: tuple[int, int],
-    images: tuple[int, int],
-    elements: slice,
-) -> np.ndarray:
-    """Return pieces x images x elements."""
+def _runs(
+    connection: duckdb.DuckDBPyConnection, ids: dict[str, int], neurons: int, pieces: tuple[int, int], images: tuple[int, int]
+) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Give runs of images that lie one after the other: piece and first image, from the first asked for, and values, images x 64."""
     place = connection.execute(assets.sql("recording/select_first_piece.sql"), ids).fetchall()
-    values = np.empty((pieces[1] - pieces[0], images[1] - images[0], elements.stop - elements.start), np.float32)
-    is_there = np.zeros(values.shape[:2], bool)
+    is_there = np.zeros((pieces[1] - pieces[0], images[1] - images[0]), bool)
     found = 0
     for (first,) in place:
         bounds = {"first_piece": first + pieces[0], "end_piece": first + pieces[1], "first_image": images[0], "end_image": images[1]}
         written = connection.sql(assets.sql("recording/select_pieces.sql"), params=bounds)
         for batch in written.to_arrow_reader(100_000):
-            rows = batch["values"].flatten().to_numpy(zero_copy_only=False).reshape(-1, WIDTH)[:, elements]  # NaN for NULL
-            where = batch["piece"].to_numpy(), batch["image"].to_numpy()
-            values[where] = rows
-            is_there[where] = ~np.isnan(rows).any(axis=1)
+            values = batch["values"].flatten().to_numpy(zero_copy_only=False).reshape(-1, WIDTH)  # NaN for NULL
+            piece, image = batch["piece"].to_numpy(), batch["image"].to_numpy()
+            starts = np.flatnonzero((np.diff(piece, prepend=-1) != 0) | (np.diff(image, prepend=-1) != 1))
+            for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(batch)]):
+                rows = values[start:end]
+                is_there[piece[start], image[start] : image[start] + len(rows)] = ~np.isnan(rows).any(axis=1)
+                yield int(piece[start]), int(image[start]), rows
             found += len(batch)
     if found != is_there.size or not is_there.all():
         raise StoreDamagedError(
@@ -113,4 +162,3 @@ def _read(
             f"images {images[0]} to {images[1] - 1} are missing, twice there or no numbers: the store is damaged. Record again, or go "
             f"back to a backup."
         )
-    return values

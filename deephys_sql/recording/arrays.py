@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from deephys_sql.errors import InvalidInputError, NotFiniteError
+from deephys_sql.recording.activations import block_images
 
 END = object()  # of an iterator of batches
-PIECE = 512  # rows of an array read at once
+ROWS_AT_ONCE = 512  # of batches whose width is not known yet
 
 
 def as_array(values: Any, what: str = "what was given") -> np.ndarray:
@@ -69,11 +70,13 @@ class Rows:
 
     def __init__(self, values: Any, what: str):
         self._what = what
-        self._batches: Iterator[Any] = _slices(values) if is_whole(values) else iter(_iterable(values, what))
+        is_matrix = is_whole(values) and len(values.shape) == 2
+        self.at_once = block_images(values.shape[1]) if is_matrix else ROWS_AT_ONCE  # a good number to take
+        self._batches: Iterator[Any] = _slices(values, self.at_once) if is_whole(values) else iter(_iterable(values, what))
         self._rest: np.ndarray | None = None
 
     def take(self, count: int) -> np.ndarray:
-        """Return the next rows, at most `count`; fewer, down to 0 x neurons, only at the end."""
+        """Return the next rows, at most `count`, to be used before the next call; fewer, down to 0 x neurons, only at the end."""
         pieces = []
         while count > 0:
             if self._rest is None or not len(self._rest):
@@ -83,22 +86,23 @@ class Rows:
                 self._rest = as_array(batch, self._what)
                 if self._rest.ndim != 2:
                     as_matrix(self._rest, self._what)
-            pieces.append(as_matrix(self._rest[:count], self._what))
+            piece = as_matrix(self._rest[:count], self._what)
             self._rest = self._rest[count:]
-            count -= len(pieces[-1])
+            count -= len(piece)
+            pieces.append(piece.copy() if count else piece)  # the next batch may come in the memory of this one
         if len({piece.shape[1] for piece in pieces}) > 1:
             widths = ", ".join(str(piece.shape[1]) for piece in pieces)
             raise InvalidInputError(f"{self._what} changes its number of neurons between batches: {widths}.")
-        return np.concatenate(pieces) if pieces else np.empty((0, 0), np.float32)
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces or [np.empty((0, 0), np.float32)])
 
 
-def _slices(values: Any) -> Iterator[Any]:
+def _slices(values: Any, at_once: int) -> Iterator[Any]:
     """Give an array in pieces, so that one on a disk or a GPU is never here as a whole."""
     if len(values.shape) != 2:
         yield values  # to be refused by its shape
         return
-    for start in range(0, values.shape[0], PIECE):
-        yield values[start : start + PIECE]
+    for start in range(0, values.shape[0], at_once):
+        yield values[start : start + at_once]
 
 
 def _iterable(values: Any, what: str) -> Iterable[Any]:

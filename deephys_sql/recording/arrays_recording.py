@@ -13,7 +13,7 @@ from deephys_sql.recording.pictures import Encoder, require_pictures
 from deephys_sql.recording.request import Batch, RecordingRequest
 from deephys_sql.recording.writer import Writing
 
-IMAGES_AT_ONCE = 512  # read and encoded together, with their pictures
+PICTURES_AT_ONCE = 512  # read and encoded together
 
 
 def record_arrays(
@@ -72,6 +72,9 @@ def record_arrays(
         predictions_given=predictions is not None,
     )
     rows = {name: Rows(values, f"layer {name!r}") for name, values in sources.items()}
+    at_once = min(source.at_once for source in rows.values())
+    if images is not None:
+        at_once = min(at_once, PICTURES_AT_ONCE)
     with (
         writing(request) as writer,
         tqdm(total=total, unit=" images", desc=f"{model} on {dataset}", disable=None if progress else True) as bar,
@@ -79,7 +82,7 @@ def record_arrays(
         while True:
             writer.begin_batch()
             first = writer.images
-            layers = {name: source.take(IMAGES_AT_ONCE) for name, source in rows.items()}
+            layers = {name: source.take(at_once) for name, source in rows.items()}
             count = _require_equal_batches(layers, first)
             if not count:
                 writer.end_batches()

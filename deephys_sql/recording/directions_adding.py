@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from deephys_sql import assets
 from deephys_sql.errors import InvalidInputError, UnknownNameError
 from deephys_sql.names import require_name
-from deephys_sql.recording.activations import block_images, read_images
+from deephys_sql.recording.activations import ActivationWriter, block_images, read_images
 from deephys_sql.recording.directions import VALUES_AT_ONCE, Directions, directions_of
 from deephys_sql.recording.inputs import require_text
 from deephys_sql.recording.layer_writer import LayerWriter
@@ -33,7 +33,7 @@ def add_directions(connection: duckdb.DuckDBPyConnection, layer: str, name: str,
     total = sum(images for _, images in recordings)
     with tqdm(total=total, desc=f"{name} of {model}", unit=" images", disable=None if progress else True) as bar:
         for recording_id, images in recordings:
-            writer = LayerWriter(connection, recording_id, layer_id, len(directions.weights), categories)
+            writer = LayerWriter(ActivationWriter(connection), recording_id, layer_id, len(directions.weights), categories)
             first = 0
             for block, labels in _blocks(connection, recording_id, source_id, neurons, images):
                 writer.add(compute(block, first), labels)

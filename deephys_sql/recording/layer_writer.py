@@ -3,7 +3,8 @@
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import duckdb
@@ -12,12 +13,10 @@ import pyarrow as pa
 from tqdm.auto import tqdm
 
 from deephys_sql import assets
-from deephys_sql.recording.activations import WIDTH, Neurons, block_images, count_pieces, read_neurons
+from deephys_sql.recording.activations import ROW_GROUP, ActivationWriter, Neurons, block_images, count_pieces, read_neurons
 from deephys_sql.recording.distribution import Distributions, distributions
 from deephys_sql.recording.summary import LayerSummary
 
-ROW_GROUP = 122_880  # rows that DuckDB keeps and compresses together
-ROWS_TRANSPOSED = 16  # at once: their values lie in one line of the processor's cache
 CATEGORIES = 128  # that lie together in stored_category_response
 
 
@@ -50,88 +49,103 @@ class Appender:
             self._connection.execute(self._statement, self._parameters)
 
 
-class LayerWriter:
-    """Gathers rows into blocks and writes each block; `finish` writes the summaries and returns the checksum.
+@dataclass
+class Block:
+    """Images that are written together: values and where these lie (images x neurons), and labels."""
 
-    Without the number of categories there are no summaries.
+    values: np.ndarray
+    labels: np.ndarray
+    places: np.ndarray | None = None
+    filled: int = 0
+
+    def take(self, matrix: np.ndarray, labels: np.ndarray, places: np.ndarray | None) -> int:
+        """Take in as many images as there is room for; return how many."""
+        count = min(len(matrix), len(self.values) - self.filled)
+        rows = slice(self.filled, self.filled + count)
+        self.values[rows] = matrix[:count]
+        self.labels[rows] = labels[:count]
+        if places is not None:
+            if self.places is None:
+                self.places = np.full(self.values.shape, -1)
+            self.places[rows] = places[:count]
+        self.filled += count
+        return count
+
+
+class LayerWriter:
+    """Gathers images into blocks and writes each block; `finish` writes the summaries and returns the checksum.
+
+    Give layers that are written side by side one `ActivationWriter`, and `end` all before the first is finished: their rows then lie
+    together. Without the number of categories there are no summaries.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, recording_id: int, layer_id: int, neurons: int, categories: int | None):
+    def __init__(self, activations: ActivationWriter, recording_id: int, layer_id: int, neurons: int, categories: int | None):
         self.neurons = neurons
-        self._connection = connection
+        self._activations = activations
+        self._connection = activations.connection
         self._ids = {"recording_id": recording_id, "layer_id": layer_id}
         self._summary = None if categories is None else LayerSummary(neurons, categories)
         self._images = 0
         self._checksum = hashlib.sha256()
-        size = block_images(neurons)
-        self._block = np.empty((size, neurons), np.float32)
-        self._labels = np.empty(size, np.int64)
-        self._places: np.ndarray | None = None  # of the block, from the first batch on that has places
-        self._filled = 0
+        self._block: Block | None = None
+        self._beside, self._threads = ThreadPoolExecutor(1), ThreadPoolExecutor(2)
+        self._summarised: Future | None = None  # the block before
         self._derived: list[tuple[Callable[[np.ndarray, int], np.ndarray], LayerWriter]] = []
         taken = {"pieces": count_pieces(neurons)}
-        ((first_piece,),) = connection.execute(assets.sql("recording/take_pieces.sql"), self._ids | taken).fetchall()
-        self._activations = Appender(connection, assets.sql("recording/insert_activation.sql"), {"first_piece": first_piece})
+        ((self._first_piece,),) = self._connection.execute(assets.sql("recording/take_pieces.sql"), self._ids | taken).fetchall()
 
     def derive(self, compute: Callable[[np.ndarray, int], np.ndarray], writer: "LayerWriter") -> None:
-        """Give what is computed of each block, and its first image, to another layer's writer, which is to be finished after this one."""
+        """Give what is computed of each block, and its first image, to another layer's writer, which is to be ended after this one."""
         self._derived.append((compute, writer))
 
     def add(self, matrix: np.ndarray, labels: np.ndarray, places: np.ndarray | None = None) -> None:
         """Take in the next images: float32, images x neurons, their labels (-1 for unknown), and where each value lies."""
         start = 0
-        if places is not None and self._places is None:
-            self._places = np.full(self._block.shape, -1)
         while start < len(matrix):
-            count = min(len(matrix) - start, len(self._block) - self._filled)
-            self._block[self._filled : self._filled + count] = matrix[start : start + count]
-            self._labels[self._filled : self._filled + count] = labels[start : start + count]
-            if self._places is not None:
-                self._places[self._filled : self._filled + count] = -1 if places is None else places[start : start + count]
-            self._filled += count
-            start += count
-            if self._filled == len(self._block):
+            if self._block is None:
+                size = block_images(self.neurons)
+                self._block = Block(np.empty((size, self.neurons), np.float32), np.empty(size, np.int64))
+            start += self._block.take(matrix[start:], labels[start:], None if places is None else places[start:])
+            if self._block.filled == len(self._block.values):
                 self._write_block()
 
-    def finish(self) -> str:
-        """Write the rest and the summaries; return the SHA-256 of the activations, image after image."""
-        if self._filled:
+    def end(self) -> None:
+        """Write the last images."""
+        if self._block is not None:
             self._write_block()
+
+    def finish(self) -> str:
+        """Write what is left and the summaries; return the SHA-256 of the activations, image after image."""
+        self.end()
+        self._wait()
+        self._beside.shutdown()
+        self._threads.shutdown()
         self._activations.flush()
         if self._summary is not None:
             self._write_summary()
         return self._checksum.hexdigest()
 
     def _write_block(self) -> None:
-        block, labels = self._block[: self._filled], self._labels[: self._filled]
-        with ThreadPoolExecutor(1) as beside:  # while DuckDB inserts, which waits for none of Python's locks
-            summarised = beside.submit(self._summarise, block, labels)
-            self._insert_block(block)
-        summarised.result()
+        rows = slice(0, self._block.filled)
+        values, labels = self._block.values[rows], self._block.labels[rows]
+        places = None if self._block.places is None else self._block.places[rows]
+        self._block = None
+        self._wait()
+        self._summarised = self._beside.submit(self._summarise, values, labels, places)  # while rows are inserted and images come in
+        self._activations.add(self._first_piece, self._images, values)
         for compute, writer in self._derived:
-            writer.add(compute(block, self._images), labels)
-        self._images += len(block)
-        self._filled = 0
-        pa.default_memory_pool().release_unused()  # Arrow would keep the memory of a block's tables
+            writer.add(compute(values, self._images), labels)
+        self._images += len(values)
 
-    def _summarise(self, block: np.ndarray, labels: np.ndarray) -> None:
-        self._checksum.update(np.ascontiguousarray(block, "<f4"))
+    def _wait(self) -> None:
+        if self._summarised is not None:
+            self._summarised.result()
+        self._summarised = None
+
+    def _summarise(self, values: np.ndarray, labels: np.ndarray, places: np.ndarray | None) -> None:
+        self._checksum.update(np.ascontiguousarray(values, "<f4"))
         if self._summary is not None:
-            self._summary.add(block, _transposed(block), labels, None if self._places is None else self._places[: len(block)])
-
-    def _insert_block(self, block: np.ndarray) -> None:
-        images, pieces = len(block), count_pieces(self.neurons)
-        values = np.zeros((pieces, images, WIDTH), np.float32)
-        for piece in range(pieces):
-            neurons = block[:, piece * WIDTH : (piece + 1) * WIDTH]
-            values[piece, :, : neurons.shape[1]] = neurons
-        self._activations.add(
-            {
-                "piece": np.repeat(np.arange(pieces, dtype=np.int32), images),
-                "image": np.tile(np.arange(self._images, self._images + images, dtype=np.int32), pieces),
-                "values": pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), WIDTH),
-            }
-        )
+            self._summary.add(values, labels, places, self._threads.map)
 
     def _write_summary(self) -> None:
         summary = self._summary
@@ -182,14 +196,6 @@ class LayerWriter:
 
     def _appender(self, statement: str) -> Appender:
         return Appender(self._connection, statement, self._ids)
-
-
-def _transposed(block: np.ndarray) -> np.ndarray:
-    """Return a copy with rows and columns swapped, made of a few rows at a time: three times as fast as NumPy does it whole."""
-    transposed = np.empty(block.shape[::-1], block.dtype)
-    for first in range(0, len(block), ROWS_TRANSPOSED):
-        transposed[:, first : first + ROWS_TRANSPOSED] = block[first : first + ROWS_TRANSPOSED].T
-    return transposed
 
 
 def keep_missing_distributions(connection: duckdb.DuckDBPyConnection) -> None:

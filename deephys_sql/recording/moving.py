@@ -6,7 +6,7 @@ from tqdm.auto import tqdm
 
 from deephys_sql import assets
 from deephys_sql.errors import StoreDamagedError
-from deephys_sql.recording.activations import block_images
+from deephys_sql.recording.activations import ActivationWriter, block_images
 from deephys_sql.recording.layer_writer import LayerWriter
 
 OLD_WIDTH = 16  # neurons in a row of stored_image_activation
@@ -38,7 +38,7 @@ def move_activations(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _move(connection: duckdb.DuckDBPyConnection, ids: dict[str, int], neurons: int, images: int, bar: tqdm) -> str:
     """Move a layer; return the checksum of its activations."""
-    writer = LayerWriter(connection, **ids, neurons=neurons, categories=None)
+    writer = LayerWriter(ActivationWriter(connection), **ids, neurons=neurons, categories=None)
     step, width = block_images(neurons), -(-neurons // OLD_WIDTH) * OLD_WIDTH
     for first in range(0, images, step):
         end = min(first + step, images)

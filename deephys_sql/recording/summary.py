@@ -1,5 +1,7 @@
 """What is kept of each neuron, gathered while the images stream by, in memory that does not grow with them."""
 
+from collections.abc import Callable
+
 import numpy as np
 import scipy.sparse
 
@@ -16,7 +18,7 @@ class LayerSummary:
 
     >>> summary = LayerSummary(neurons=1, categories=2)
     >>> images = np.array([[1.0], [-3.0]], np.float32)
-    >>> summary.add(images, images.T.copy(), np.array([0, 1]))
+    >>> summary.add(images, np.array([0, 1]))
     >>> float(summary.mean[0]), float(summary.share_positive[0]), summary.category_sums.tolist()
     (-1.0, 0.5, [[1.0], [0.0]])
     """
@@ -33,24 +35,29 @@ class LayerSummary:
         self._top = np.zeros((neurons, TOP_IMAGES), np.uint64)
         self._places: np.ndarray | None = None  # of the top images, from the first block on that has places
 
-    def add(self, by_image: np.ndarray, by_neuron: np.ndarray, labels: np.ndarray, places: np.ndarray | None = None) -> None:
-        """Take in the next images: float32, images x neurons and neurons x images, both in contiguous rows, and labels (-1 for unknown).
+    def add(self, values: np.ndarray, labels: np.ndarray, places: np.ndarray | None = None, each: Callable = map) -> None:
+        """Take in the next images: float32, images x neurons, and labels (-1 for unknown).
 
-        places: where each value lies, images x neurons (see `places.pack`).
+        places: where each value lies, images x neurons (see `places.pack`). each: like `map`; an executor's makes use of its threads.
         """
         if places is not None and self._places is None:
             self._places = np.full(self._top.shape, -1)
-        np.minimum(self.min, by_neuron.min(axis=1), out=self.min)
-        np.maximum(self.max, by_neuron.max(axis=1), out=self.max)
         known = np.flatnonzero(labels >= 0)
         one_hot = scipy.sparse.csr_array((np.ones(len(known)), (labels[known], known)), shape=(len(self.category_images), len(labels)))
-        for first in range(0, len(by_neuron), NEURONS_AT_ONCE):
+
+        def add_neurons(first: int) -> None:
             neurons = slice(first, first + NEURONS_AT_ONCE)
-            values = by_neuron[neurons]
-            self._add_moments(neurons, values.astype(np.float64))
-            self._positive[neurons] += (values > 0).sum(axis=1)
-            self.category_sums[:, neurons] += one_hot @ np.maximum(by_image[:, neurons], 0).astype(np.float64)
-            self._add_top(neurons, values, places)
+            by_image = np.ascontiguousarray(values[:, neurons])  # close together in memory: what follows goes over it again and again
+            by_neuron = np.ascontiguousarray(by_image.T)
+            np.minimum(self.min[neurons], by_neuron.min(axis=1), out=self.min[neurons])
+            np.maximum(self.max[neurons], by_neuron.max(axis=1), out=self.max[neurons])
+            self._add_moments(neurons, by_neuron.astype(np.float64))
+            self._positive[neurons] += (by_neuron > 0).sum(axis=1)
+            self.category_sums[:, neurons] += one_hot @ np.maximum(by_image, 0).astype(np.float64)
+            self._add_top(neurons, by_neuron, places)
+
+        for _ in each(add_neurons, range(0, values.shape[1], NEURONS_AT_ONCE)):
+            pass
         self.category_images += np.bincount(labels[known], minlength=len(self.category_images))
         self.images += len(labels)
 

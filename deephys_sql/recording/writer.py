@@ -19,6 +19,7 @@ from deephys_sql.errors import (
     ModelDiffersError,
     RecordingExistsError,
 )
+from deephys_sql.recording.activations import ActivationWriter
 from deephys_sql.recording.arrays import require_finite
 from deephys_sql.recording.directions import load_directions, stored_directions
 from deephys_sql.recording.layer_writer import LayerWriter
@@ -83,6 +84,7 @@ class RecordingWriter:
         self.request = request
         self.images = 0
         self._broken = False
+        self._activations = ActivationWriter(connection)
         self._layers: dict[str, LayerWriter] = {}
         self._layer_ids: dict[str, int] = {}
         self._categories: list[str] | None = None
@@ -114,7 +116,9 @@ class RecordingWriter:
                 f"dataset {self.request.dataset!r} is stored with {self._stored_images} images; {self.images} were given. "
                 f"Record all of them, or give the dataset another name."
             )
-        for name, layer in self._layers.items():  # a layer before those that are made from it
+        for layer in self._layers.values():  # a layer before those that are made from it
+            layer.end()
+        for name, layer in self._layers.items():
             self._connection.execute(
                 "insert into stored_recorded_layer values (?, ?, ?)", [self._recording_id, self._layer_ids[name], layer.finish()]
             )
@@ -240,7 +244,7 @@ class RecordingWriter:
         self._derive_layers()
 
     def _layer_writer(self, layer_id: int, neurons: int) -> LayerWriter:
-        return LayerWriter(self._connection, self._recording_id, layer_id, neurons, len(self._categories))
+        return LayerWriter(self._activations, self._recording_id, layer_id, neurons, len(self._categories))
 
     def _refuse_directions(self, names: Iterable[str]) -> None:
         for _, name, source, *_ in stored_directions(self._connection, self._model_id):

@@ -71,7 +71,8 @@ join stored_neuron as x
 order by rank;
 comment on macro table top_images is 'The k images of a dataset that activate a neuron most: top_images(model, layer, neuron, dataset, k). Positive activations; ties to the lower image. Places are kept for the first 100; what they see of the picture is in the view top_image.';
 
--- The pieces are named once more, so that rows of other datasets are left unread.
+-- The pieces are named once more, so that rows of other datasets are left unread: as a list, which the planner takes for
+-- shorter than what it looks through.
 create macro top_neurons(model, layer, dataset, image, k) as table
 with place as materialized (
     select
@@ -101,7 +102,7 @@ from (
             cast(p.values as float[]) as values
         from stored_activation as p
         where p.image = image
-            and p.piece in (select q.piece from place as q)
+            and p.piece in (select unnest(list(distinct q.piece)) from place as q)
     ) as a
     join place as x using (piece)
 ) as r
@@ -206,7 +207,7 @@ with asked as (
     select
         x.layer_id,
         x.neuron,
-        cast(a.values as double[64]) as vector
+        cast(a.values as double[]) as vector
     from stored_activation as a
     join stored_neuron as x using (piece)
     join stored_named_layer as n using (recording_id, layer_id)
@@ -230,9 +231,9 @@ compared as (
     select
         b.recording_id,
         a.image as number,
-        sum(array_inner_product(cast(a.values as double[64]), b.vector)) as product,
-        sum(array_inner_product(cast(a.values as double[64]), cast(a.values as double[64]))) as square
-    from stored_activation as a
+        sum(list_inner_product(cast(a.values as double[]), b.vector)) as product,
+        sum(list_inner_product(cast(a.values as double[]), cast(a.values as double[]))) as square
+    from (select p.piece, p.image, cast(p.values as float[]) as values from stored_activation as p) as a
     join beside as b using (piece)
     group by b.recording_id, a.image
 ),
@@ -242,7 +243,7 @@ nearest as (
         c.number,
         round(c.product / sqrt(c.square * q.square), 9) as similarity
     from compared as c
-    cross join (select sum(array_inner_product(vector, vector)) as square from asked) as q
+    cross join (select sum(list_inner_product(vector, vector)) as square from asked) as q
     where c.square > 0
         and q.square > 0
         and (c.number != image or among != dataset)

@@ -3,6 +3,7 @@
 import datetime
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,24 @@ def test_batches(store: dp.Store, sizes: list[int], kind: str) -> None:
         pieces = [piece.tolist() for piece in pieces if len(piece)]
     given = {"tuple": tuple(pieces), "generator": (piece for piece in pieces)}.get(kind, pieces)
     add(store, activations={"fc": given})
+    assert_stored(store, values)
+
+
+@pytest.mark.parametrize("size", [1, 100, 700])
+def test_batches_in_the_same_memory(store: dp.Store, size: int) -> None:
+    """What reads a file into one array again and again is recorded as it was read."""
+    values = normal(images=2500, neurons=3)
+    memory = np.empty((size, 3), np.float32)
+
+    def read() -> Iterator[np.ndarray]:
+        for first in range(0, len(values), size):
+            batch = memory[: len(values) - first]
+            batch[:] = values[first : first + size]
+            yield batch
+
+    store.add_recording(
+        model="net", dataset="test", activations={"fc": read()}, predictions=[0] * 2500, categories=["a"], progress=False
+    )  # fmt: skip
     assert_stored(store, values)
 
 
