@@ -277,6 +277,8 @@ def sizes(stores: dict[str, Path]) -> str:
 def main(named: str, forward_images: int | None, folder: Path | None) -> None:
     size = SIZES[named]
     size = dataclasses.replace(size, forward_images=forward_images or size.forward_images)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as name:
         forward_row = beside_forward(size, Path(name))
         script_row, random = beside_script(size, Path(name))
