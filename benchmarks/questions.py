@@ -105,6 +105,7 @@ class Study:
         path = folder / f"{self.images}x{self.neurons}x{self.datasets}x{self.models}.duckdb"
         if not path.exists():
             self.record(path)
+        dp.open(path).close()  # brings the views of one that was there up to date
         return path
 
 
