@@ -18,7 +18,7 @@ def folder(name: str) -> Path:
 def sql(path: str) -> str:
     """Return the text of one file under `queries/`.
 
-    >>> "insert" in sql("recording/insert_activation.sql")
+    >>> "insert" in sql("recording/insert_recording.sql")
     True
     """
     return (folder("queries") / path).read_text(encoding="utf-8")

@@ -1,6 +1,9 @@
 """How the activations of a layer lie in the store, and how they are read again: rows of 64 neurons of an image."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -11,12 +14,12 @@ from deephys_sql.errors import StoreDamagedError
 from deephys_sql.names import layer_title
 
 BLOCK_IMAGES = 2048
-BLOCK_VALUES = 2**24  # of a block in memory: 64 MB of float32
+BLOCK_VALUES = 2**24  # of a block: 64 MB of float32, one a layer and one that is summarised
 WIDTH = 64  # neurons in a row of stored_activation
 ROW_GROUP = 122_880  # rows that DuckDB keeps and compresses together
 ROWS_INSERTED = 2 * ROW_GROUP  # at once: each row group is compressed by a thread of its own
-VALUES_READ = 2**24  # at once, unless one neuron has more: 64 MB of float32
-VALUES_GIVEN = 2**21  # at once: 8 MB of float32, which are sorted, and as much in a copy
+VALUES_READ = 2**24  # at once, unless one neuron has more: 64 MB of float32, and as much while the next are read
+VALUES_GIVEN = 2**21  # of these at once: 8 MB, which whoever takes them sorts in a copy
 
 
 def block_images(neurons: int) -> int:
@@ -42,25 +45,58 @@ def count_pieces(neurons: int) -> int:
     return -(-neurons // WIDTH)
 
 
+class Background:
+    """Runs pieces of work one after the other in a thread of its own; `map` spreads what is in one of them over two more."""
+
+    def __init__(self):
+        self._queue, self._two = ThreadPoolExecutor(1), ThreadPoolExecutor(2)
+        self._begun: deque[Future] = deque()
+        self.map = self._two.map
+
+    def run(self, work: Callable, *arguments: Any) -> None:
+        """Begin after what was given before, and wait for that: one is done beside whoever calls. Raises what that raised."""
+        self._begun.append(self._queue.submit(work, *arguments))
+        self._wait(leaving=1)
+
+    def wait(self) -> None:
+        """Wait for all. Raises what one of them raised."""
+        self._wait(leaving=0)
+
+    def _wait(self, leaving: int) -> None:
+        while len(self._begun) > leaving:
+            self._begun.popleft().result()
+
+
 class ActivationWriter:
     """Gathers rows of `stored_activation`, of one layer or of several that are written side by side, and inserts many at once.
 
-    Only whole row groups are inserted before `flush`: DuckDB would write others again, and leave the space free in the file. Between
-    inserts it holds at most 65 MB.
+    Only whole row groups are inserted before `flush`, as `Appender` does, the rows of each layer together: they compress better so.
+    Between inserts it holds at most 65 MB. What layers compute of their blocks runs in its `background`.
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection):
         self.connection = connection
+        self.background = Background()
         self._columns: tuple[np.ndarray, np.ndarray] | None = None  # pieces and images; values
         self._filled = 0
+        self._parts: list[list[int]] = []  # rows of one layer: its first piece, where they begin, where they end
 
-    def add(self, first_piece: int, first_image: int, block: np.ndarray) -> None:
+    def add(self, block: np.ndarray, *, first_piece: int, first_image: int) -> None:
         """Append the next images of the layer whose rows begin with `first_piece`: images x neurons, piece after piece."""
         for piece in range(count_pieces(block.shape[1])):
             neurons = block[:, piece * WIDTH : (piece + 1) * WIDTH]
             start = 0
             while start < len(neurons):
-                start += self._fill(first_piece + piece, first_image + start, neurons[start:])
+                rows = self._take_rows(first_piece, len(neurons) - start)
+                count = rows.stop - rows.start
+                (pieces, images), values = self._columns
+                pieces[rows] = first_piece + piece
+                images[rows] = np.arange(first_image + start, first_image + start + count)
+                values[rows, : neurons.shape[1]] = neurons[start : start + count]
+                values[rows, neurons.shape[1] :] = 0
+                start += count
+                if self._filled == ROWS_INSERTED:
+                    self._insert()
 
     def flush(self) -> None:
         """Insert what is gathered."""
@@ -68,29 +104,23 @@ class ActivationWriter:
             self._insert()
         self._columns = None
 
-    def _fill(self, piece: int, first_image: int, neurons: np.ndarray) -> int:
-        """Append as many images as there is room for; return how many."""
+    def _take_rows(self, first_piece: int, wanted: int) -> slice:
+        """Return room for as many of a layer's rows as there is room for."""
         if self._columns is None:
             self._columns = np.empty((2, ROWS_INSERTED), np.int32), np.empty((ROWS_INSERTED, WIDTH), np.float32)
-        (pieces, images), values = self._columns
-        count = min(len(neurons), ROWS_INSERTED - self._filled)
-        rows = slice(self._filled, self._filled + count)
-        pieces[rows] = piece
-        images[rows] = np.arange(first_image, first_image + count)
-        values[rows, : neurons.shape[1]] = neurons[:count]
-        values[rows, neurons.shape[1] :] = 0
-        self._filled += count
-        if self._filled == ROWS_INSERTED:
-            self._insert()
-        return count
+        rows = slice(self._filled, min(self._filled + wanted, ROWS_INSERTED))
+        if not self._parts or self._parts[-1][0] != first_piece:
+            self._parts.append([first_piece, rows.start, rows.start])
+        self._parts[-1][2] = self._filled = rows.stop
+        return rows
 
     def _insert(self) -> None:
         (pieces, images), values = self._columns
-        rows = slice(0, self._filled)
-        lists = pa.FixedSizeListArray.from_arrays(pa.array(values[rows].reshape(-1)), WIDTH)
-        incoming = pa.table({"piece": pieces[rows], "image": images[rows], "values": lists})  # noqa: F841 - the statement names it
+        parts, self._parts, self._filled = sorted(self._parts), [], 0
+        lists = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), WIDTH)
+        gathered = pa.table({"piece": pieces, "image": images, "values": lists})
+        incoming = pa.concat_tables([gathered.slice(start, end - start) for _, start, end in parts])  # noqa: F841 - the statement names it
         self.connection.execute("insert into stored_activation by name select * from incoming")
-        self._filled = 0
 
 
 Neurons = Iterator[tuple[np.ndarray, np.ndarray]]
@@ -117,9 +147,8 @@ def read_neurons(connection: duckdb.DuckDBPyConnection, ids: dict[str, int], neu
             numbers = numbers[numbers < neurons]
             values = values.reshape(-1, images)
             for start in range(0, len(numbers), at_once):
-                given = slice(start, min(start + at_once, len(numbers)))
-                yield numbers[given], values[given]
-            del values  # before the next are read
+                given = slice(start, start + at_once)
+                yield numbers[given], values[: len(numbers)][given]
 
 
 def read_images(connection: duckdb.DuckDBPyConnection, ids: dict[str, int], neurons: int, first: int, end: int) -> np.ndarray:
@@ -140,7 +169,10 @@ def read_images(connection: duckdb.DuckDBPyConnection, ids: dict[str, int], neur
 def _runs(
     connection: duckdb.DuckDBPyConnection, ids: dict[str, int], neurons: int, pieces: tuple[int, int], images: tuple[int, int]
 ) -> Iterator[tuple[int, int, np.ndarray]]:
-    """Give runs of images that lie one after the other: piece and first image, from the first asked for, and values, images x 64."""
+    """Give runs of images that lie one after the other: piece and first image, from the first asked for, and values, images x 64.
+
+    Raises `StoreDamagedError` at the end only: use nothing before.
+    """
     place = connection.execute(assets.sql("recording/select_first_piece.sql"), ids).fetchall()
     is_there = np.zeros((pieces[1] - pieces[0], images[1] - images[0]), bool)
     found = 0

@@ -6,10 +6,8 @@ from typing import Any
 import numpy as np
 
 from deephys_sql.errors import InvalidInputError, NotFiniteError
-from deephys_sql.recording.activations import block_images
 
 END = object()  # of an iterator of batches
-ROWS_AT_ONCE = 512  # of batches whose width is not known yet
 
 
 def as_array(values: Any, what: str = "what was given") -> np.ndarray:
@@ -61,35 +59,32 @@ def is_whole(values: Any) -> bool:
 
 
 class Rows:
-    """Hands out the rows of an array, or of an iterable of arrays, in pieces of any size.
+    """Hands out the rows of an array, or of an iterable of arrays, in pieces of any size; those of an array are read `at_once`.
 
-    >>> rows = Rows([np.zeros((2, 3)), np.ones((2, 3))], "layer 'fc'")
+    >>> rows = Rows([np.zeros((2, 3)), np.ones((2, 3))], "layer 'fc'", at_once=512)
     >>> rows.take(3).shape, rows.take(3).shape
     ((3, 3), (1, 3))
     """
 
-    def __init__(self, values: Any, what: str):
+    def __init__(self, values: Any, what: str, at_once: int):
         self._what = what
-        is_matrix = is_whole(values) and len(values.shape) == 2
-        self.at_once = block_images(values.shape[1]) if is_matrix else ROWS_AT_ONCE  # a good number to take
-        self._batches: Iterator[Any] = _slices(values, self.at_once) if is_whole(values) else iter(_iterable(values, what))
+        self._batches: Iterator[Any] = _slices(values, at_once) if is_whole(values) else _copies(_iterable(values, what), what)
         self._rest: np.ndarray | None = None
 
     def take(self, count: int) -> np.ndarray:
-        """Return the next rows, at most `count`, to be used before the next call; fewer, down to 0 x neurons, only at the end."""
+        """Return the next rows, at most `count`; fewer, down to 0 x neurons, only at the end."""
         pieces = []
         while count > 0:
-            if self._rest is None or not len(self._rest):
+            if self._rest is None:
                 batch = next(self._batches, END)
                 if batch is END:
                     break
                 self._rest = as_array(batch, self._what)
                 if self._rest.ndim != 2:
                     as_matrix(self._rest, self._what)
-            piece = as_matrix(self._rest[:count], self._what)
-            self._rest = self._rest[count:]
-            count -= len(piece)
-            pieces.append(piece.copy() if count else piece)  # the next batch may come in the memory of this one
+            pieces.append(as_matrix(self._rest[:count], self._what))
+            self._rest = self._rest[count:] if len(self._rest) > count else None
+            count -= len(pieces[-1])
         if len({piece.shape[1] for piece in pieces}) > 1:
             widths = ", ".join(str(piece.shape[1]) for piece in pieces)
             raise InvalidInputError(f"{self._what} changes its number of neurons between batches: {widths}.")
@@ -103,6 +98,12 @@ def _slices(values: Any, at_once: int) -> Iterator[Any]:
         return
     for start in range(0, values.shape[0], at_once):
         yield values[start : start + at_once]
+
+
+def _copies(batches: Iterable[Any], what: str) -> Iterator[np.ndarray]:
+    """Give copies: the next batch, of this layer or of another, may come in the same memory."""
+    for batch in batches:
+        yield np.array(as_array(batch, what))
 
 
 def _iterable(values: Any, what: str) -> Iterable[Any]:

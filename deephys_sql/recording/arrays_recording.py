@@ -7,13 +7,14 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from deephys_sql.errors import InvalidInputError
+from deephys_sql.recording.activations import block_images
 from deephys_sql.recording.arrays import Rows, is_whole
 from deephys_sql.recording.inputs import as_json, as_labels, as_records, by_layer
 from deephys_sql.recording.pictures import Encoder, require_pictures
 from deephys_sql.recording.request import Batch, RecordingRequest
 from deephys_sql.recording.writer import Writing
 
-PICTURES_AT_ONCE = 512  # read and encoded together
+IMAGES_AT_ONCE = 512  # read together, when there are pictures to encode or the widths of layers are not known yet
 
 
 def record_arrays(
@@ -71,10 +72,8 @@ def record_arrays(
         encoder=Encoder(thumbnail_size, thumbnail_format, keep_originals),
         predictions_given=predictions is not None,
     )
-    rows = {name: Rows(values, f"layer {name!r}") for name, values in sources.items()}
-    at_once = min(source.at_once for source in rows.values())
-    if images is not None:
-        at_once = min(at_once, PICTURES_AT_ONCE)
+    at_once = _images_at_once(sources, images)
+    rows = {name: Rows(values, f"layer {name!r}", at_once) for name, values in sources.items()}
     with (
         writing(request) as writer,
         tqdm(total=total, unit=" images", desc=f"{model} on {dataset}", disable=None if progress else True) as bar,
@@ -97,6 +96,7 @@ def record_arrays(
                     metadata=_part(metadata, batch, "image_metadata"),
                 )
             )
+            del layers  # before the next are read
             bar.update(count)
         for what, values in (("labels", labels), ("predictions", predictions), ("images", images), ("image_metadata", metadata)):
             if values is not None and len(values) != writer.images:
@@ -112,6 +112,14 @@ def _require_one_count(sources: Mapping[str, Any], others: Mapping[str, Any]) ->
     if len(set(counts.values())) > 1:
         raise InvalidInputError(f"all must have the same number of images; got {', '.join(f'{w}: {n}' for w, n in counts.items())}.")
     return next(iter(counts.values()), None)
+
+
+def _images_at_once(sources: Mapping[str, Any], images: Any) -> int:
+    """Return how many images to take together: a block, if all layers were one."""
+    if not all(is_whole(values) and len(values.shape) == 2 for values in sources.values()):
+        return IMAGES_AT_ONCE
+    most = block_images(sum(values.shape[1] for values in sources.values()))
+    return most if images is None else min(most, IMAGES_AT_ONCE)
 
 
 def _require_equal_batches(layers: Mapping[str, np.ndarray], first: int) -> int:

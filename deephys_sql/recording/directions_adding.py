@@ -33,7 +33,8 @@ def add_directions(connection: duckdb.DuckDBPyConnection, layer: str, name: str,
     total = sum(images for _, images in recordings)
     with tqdm(total=total, desc=f"{name} of {model}", unit=" images", disable=None if progress else True) as bar:
         for recording_id, images in recordings:
-            writer = LayerWriter(ActivationWriter(connection), recording_id, layer_id, len(directions.weights), categories)
+            ids = {"recording_id": recording_id, "layer_id": layer_id}
+            writer = LayerWriter(ActivationWriter(connection), **ids, neurons=len(directions.weights), categories=categories)
             first = 0
             for block, labels in _blocks(connection, recording_id, source_id, neurons, images):
                 writer.add(compute(block, first), labels)

@@ -3,7 +3,7 @@
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,11 +75,11 @@ class Block:
 class LayerWriter:
     """Gathers images into blocks and writes each block; `finish` writes the summaries and returns the checksum.
 
-    Give layers that are written side by side one `ActivationWriter`, and `end` all before the first is finished: their rows then lie
-    together. Without the number of categories there are no summaries.
+    Give layers that are written side by side one `ActivationWriter`, and `end` all before the first is finished. Without the number
+    of categories there are no summaries.
     """
 
-    def __init__(self, activations: ActivationWriter, recording_id: int, layer_id: int, neurons: int, categories: int | None):
+    def __init__(self, activations: ActivationWriter, *, recording_id: int, layer_id: int, neurons: int, categories: int | None):
         self.neurons = neurons
         self._activations = activations
         self._connection = activations.connection
@@ -88,8 +88,6 @@ class LayerWriter:
         self._images = 0
         self._checksum = hashlib.sha256()
         self._block: Block | None = None
-        self._beside, self._threads = ThreadPoolExecutor(1), ThreadPoolExecutor(2)
-        self._summarised: Future | None = None  # the block before
         self._derived: list[tuple[Callable[[np.ndarray, int], np.ndarray], LayerWriter]] = []
         taken = {"pieces": count_pieces(neurons)}
         ((self._first_piece,),) = self._connection.execute(assets.sql("recording/take_pieces.sql"), self._ids | taken).fetchall()
@@ -117,9 +115,7 @@ class LayerWriter:
     def finish(self) -> str:
         """Write what is left and the summaries; return the SHA-256 of the activations, image after image."""
         self.end()
-        self._wait()
-        self._beside.shutdown()
-        self._threads.shutdown()
+        self._activations.background.wait()
         self._activations.flush()
         if self._summary is not None:
             self._write_summary()
@@ -130,22 +126,16 @@ class LayerWriter:
         values, labels = self._block.values[rows], self._block.labels[rows]
         places = None if self._block.places is None else self._block.places[rows]
         self._block = None
-        self._wait()
-        self._summarised = self._beside.submit(self._summarise, values, labels, places)  # while rows are inserted and images come in
-        self._activations.add(self._first_piece, self._images, values)
+        self._activations.background.run(self._summarise, values, labels, places)  # while rows are inserted and images come in
+        self._activations.add(values, first_piece=self._first_piece, first_image=self._images)
         for compute, writer in self._derived:
             writer.add(compute(values, self._images), labels)
         self._images += len(values)
 
-    def _wait(self) -> None:
-        if self._summarised is not None:
-            self._summarised.result()
-        self._summarised = None
-
     def _summarise(self, values: np.ndarray, labels: np.ndarray, places: np.ndarray | None) -> None:
         self._checksum.update(np.ascontiguousarray(values, "<f4"))
         if self._summary is not None:
-            self._summary.add(values, labels, places, self._threads.map)
+            self._summary.add(values, labels, places, each=self._activations.background.map)
 
     def _write_summary(self) -> None:
         summary = self._summary

@@ -1,6 +1,6 @@
 """What is kept of each neuron, gathered while the images stream by, in memory that does not grow with them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import scipy.sparse
@@ -35,7 +35,7 @@ class LayerSummary:
         self._top = np.zeros((neurons, TOP_IMAGES), np.uint64)
         self._places: np.ndarray | None = None  # of the top images, from the first block on that has places
 
-    def add(self, values: np.ndarray, labels: np.ndarray, places: np.ndarray | None = None, each: Callable = map) -> None:
+    def add(self, values: np.ndarray, labels: np.ndarray, places: np.ndarray | None = None, *, each: Callable[..., Iterator] = map) -> None:
         """Take in the next images: float32, images x neurons, and labels (-1 for unknown).
 
         places: where each value lies, images x neurons (see `places.pack`). each: like `map`; an executor's makes use of its threads.

@@ -244,7 +244,9 @@ class RecordingWriter:
         self._derive_layers()
 
     def _layer_writer(self, layer_id: int, neurons: int) -> LayerWriter:
-        return LayerWriter(self._activations, self._recording_id, layer_id, neurons, len(self._categories))
+        return LayerWriter(
+            self._activations, recording_id=self._recording_id, layer_id=layer_id, neurons=neurons, categories=len(self._categories)
+        )
 
     def _refuse_directions(self, names: Iterable[str]) -> None:
         for _, name, source, *_ in stored_directions(self._connection, self._model_id):

@@ -117,22 +117,22 @@ def test_batches(store: dp.Store, sizes: list[int], kind: str) -> None:
     assert_stored(store, values)
 
 
-@pytest.mark.parametrize("size", [1, 100, 700])
+@pytest.mark.parametrize("size", [1, 100, 512, 700])
 def test_batches_in_the_same_memory(store: dp.Store, size: int) -> None:
-    """What reads a file into one array again and again is recorded as it was read."""
-    values = normal(images=2500, neurons=3)
+    """What reads files into one array again and again, for several layers, is recorded as it was read."""
     memory = np.empty((size, 3), np.float32)
+    layers = {name: normal(images=2500, neurons=3, seed=seed) for seed, name in enumerate(("fc", "other"))}
 
-    def read() -> Iterator[np.ndarray]:
+    def read(values: np.ndarray) -> Iterator[np.ndarray]:
         for first in range(0, len(values), size):
             batch = memory[: len(values) - first]
             batch[:] = values[first : first + size]
             yield batch
 
-    store.add_recording(
-        model="net", dataset="test", activations={"fc": read()}, predictions=[0] * 2500, categories=["a"], progress=False
-    )  # fmt: skip
-    assert_stored(store, values)
+    sources = {name: read(values) for name, values in layers.items()}
+    store.add_recording(model="net", dataset="test", activations=sources, predictions=[0] * 2500, categories=["a"], progress=False)
+    for name, values in layers.items():
+        assert_stored(store, values, layer=name)
 
 
 def test_layers_in_different_batches(store: dp.Store) -> None:
@@ -736,9 +736,27 @@ def test_neurons_read_some_at_a_time(store: dp.Store, monkeypatch: pytest.Monkey
     assert store.check() == []
 
 
+@pytest.mark.parametrize("rows", [1, 7, 999, 1_000_000])
+def test_inserted_some_rows_at_a_time(store: dp.Store, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    """Layers that fill one buffer together lose no row and have none twice, however many of their rows it holds."""
+    monkeypatch.setattr("deephys_sql.recording.activations.ROWS_INSERTED", rows)
+    monkeypatch.setattr("deephys_sql.recording.activations.BLOCK_IMAGES", 64)
+    layers = {f"fc{width}": normal(300, width, seed=width).astype(np.float32) for width in (1, 65, 200)}
+    add(store, activations=dict(list(layers.items())[:2]), logits=normal(300, 3), dataset="first")
+    store.add_directions("fc65", "axes", np.eye(2, 65), model="net", progress=False)
+    add(store, activations=layers, logits=normal(300, 3), replace=True)
+    for name, values in layers.items():
+        assert_stored(store, values, layer=name)
+    assert_stored(store, layers["fc65"][:, :2], layer="axes")
+    ((stored,),) = store.sql("select count(*) from stored_activation").fetchall()
+    assert stored == 300 * (1 + 2 + 1 + 1) + 300 * (1 + 2 + 4 + 1 + 1)
+    assert store.check() == []
+
+
 def test_wide_layer(store: dp.Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A layer so wide that it is written in smaller blocks, and in several inserts, is stored and summarised all the same."""
     monkeypatch.setattr("deephys_sql.recording.activations.BLOCK_VALUES", 2**14)
+    monkeypatch.setattr("deephys_sql.recording.activations.ROWS_INSERTED", 999)
     monkeypatch.setattr("deephys_sql.recording.layer_writer.ROW_GROUP", 1000)
     values = np.random.default_rng(0).integers(-3, 4, (300, 1000), np.int8)
     labels = np.random.default_rng(1).integers(-1, 3, 300)

@@ -1,10 +1,13 @@
 """What is refused: by which error, in which words, and with nothing written."""
 
+import gc
 import io
 import re
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,6 +35,7 @@ from deephys_sql.errors import (
     StoreNotFoundError,
     UnknownNameError,
 )
+from deephys_sql.recording.summary import LayerSummary
 
 CATEGORIES = ["cat", "dog", "owl"]
 IMAGES = 5
@@ -384,18 +388,28 @@ def test_failed_replacement_keeps_the_old_recording(store: dp.Store) -> None:
         assert store.check() == []
 
 
-def test_failed_summary(store: dp.Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What fails where a block is summarised, beside its insertion, ends the recording as any other failure does."""
+@pytest.mark.parametrize("failing", [0, 1, 3])
+def test_failed_summary(store: dp.Store, monkeypatch: pytest.MonkeyPatch, failing: int) -> None:
+    """What fails where any block is summarised, beside its insertion, ends the recording as any other failure does, its threads too."""
+    monkeypatch.setattr("deephys_sql.recording.activations.BLOCK_IMAGES", 1)
+    summarised = []
 
-    def fail(*_: object) -> None:
-        raise MemoryError("no room for a block")
+    def fail(summary: LayerSummary, *arguments: object, **named: object) -> None:
+        if len(summarised) == failing:
+            raise MemoryError("no room for a block")
+        summarised.append(add(summary, *arguments, **named))
 
-    before = dump(store)
+    before, threads, add = dump(store), threading.active_count(), LayerSummary.add
     with monkeypatch.context() as patched:
-        patched.setattr("deephys_sql.recording.summary.LayerSummary.add", fail)
+        patched.setattr(LayerSummary, "add", fail)
         with pytest.raises(MemoryError, match="no room for a block"):
             store.add_recording(**good())
     assert dump(store) == before
+    gc.collect()
+    until = time.monotonic() + 10
+    while threading.active_count() > threads and time.monotonic() < until:
+        time.sleep(0.01)
+    assert threading.active_count() <= threads
     store.add_recording(**good())
 
 
