@@ -85,28 +85,38 @@ place as materialized (
     where x.element = 1
         and x.recording_id in (select recording_id from mistake)
 ),
+/* Rows are found by their numbers first: conditions on image and piece would read the mistaken images of all datasets in each. */
+wanted as materialized (
+    select
+        a.rowid as number,
+        x.neuron,
+        w.is_a_as_b,
+        w.recording_id,
+        w.scale
+    from stored_activation as a
+    join place as x using (piece)
+    join mistake as w
+        on w.recording_id = x.recording_id
+        and w.image = a.image
+    where a.image in (select image from mistake)
+),
 /* A step of its own: where the columns of one join pass through another, DuckDB 2.0.0 can fail ("dict-surviving cache"). */
 piece as materialized (
     select
-        a.piece,
-        a.image,
+        a.rowid as number,
         cast(a.values as float[]) as values
     from stored_activation as a
-    where a.image in (select image from mistake)
-        and a.piece in (select piece from place)
+    where a.rowid in (select number from wanted)
 ),
 positive as (
     select
         w.is_a_as_b,
         w.recording_id,
         w.scale,
-        x.neuron + unnest(range(64)) as neuron,
+        w.neuron + unnest(range(64)) as neuron,
         unnest(a.values) as value
     from piece as a
-    join place as x using (piece)
-    join mistake as w
-        on w.recording_id = x.recording_id
-        and w.image = a.image
+    join wanted as w using (number)
 ),
 total as (
     select
