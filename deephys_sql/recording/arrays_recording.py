@@ -126,8 +126,10 @@ def _require_equal_batches(layers: Mapping[str, np.ndarray], first: int) -> int:
     counts = {name: len(matrix) for name, matrix in layers.items()}
     if len(set(counts.values())) > 1:
         ends = ", ".join(f"{name!r} after {first + count}" for name, count in counts.items() if count < max(counts.values()))
+        longest = max(counts, key=counts.get)
         raise InvalidInputError(
-            f"the layers have different numbers of images: {ends}, while others go on to {first + max(counts.values())} or more."
+            f"the layers have different numbers of images: {ends}, while {longest!r} goes on to {first + counts[longest]} or more. "
+            f"(What can be read only once gives nothing to a second layer or recording.)"
         )
     return next(iter(counts.values()))
 
