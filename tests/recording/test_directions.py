@@ -69,6 +69,8 @@ def test_values(store: dp.Store, options: str) -> None:
     for dataset in ("clean", "night"):
         expected = product(dataset, given.get("nonlinearity") == "relu", bias=given.get("bias", 0), center=given.get("center", 0))
         np.testing.assert_allclose(stored(store, "sparse", dataset), expected, rtol=1e-6, atol=1e-6)
+        responses = store.sql("select value from response where layer = 'sparse' and dataset = $d order by image, neuron", d=dataset)
+        assert responses.fetchnumpy()["value"].tobytes() == stored(store, "sparse", dataset).tobytes()
 
 
 def test_it_is_a_layer_as_any(store: dp.Store) -> None:
