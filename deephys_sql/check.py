@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 
 import duckdb
+import numpy as np
 
 from deephys_sql import assets
 from deephys_sql.errors import StoreDamagedError
@@ -31,17 +32,21 @@ def find_problems(connection: duckdb.DuckDBPyConnection) -> list[str]:
             if _checksum(connection, ids, neurons, images) != checksum:
                 problems.append(f"{title}: the activations are not those that were written (their checksum differs).")
             else:
-                problems += _distribution_problems(connection, title, ids, neurons, images)
+                problems += _problems_of_what_is_kept(connection, title, ids, neurons, images)
         except StoreDamagedError as error:
             problems.append(str(error))
     return problems
 
 
-def _distribution_problems(connection: duckdb.DuckDBPyConnection, title: str, ids: dict[str, int], neurons: int, images: int) -> list[str]:
-    """Compare what is kept of a layer's distributions with its activations."""
+def _problems_of_what_is_kept(
+    connection: duckdb.DuckDBPyConnection, title: str, ids: dict[str, int], neurons: int, images: int
+) -> list[str]:
+    """Compare histograms, examples and norms of a layer with its activations."""
     wrong: dict[str, set[int]] = {what: set() for what in KEPT}
+    squares = np.zeros(images)
     for numbers, values in read_neurons(connection, ids, neurons, images):
         found = distributions(numbers, values)
+        squares += found.squares
         for what, table in KEPT.items():
             expected = getattr(found, what)
             columns = ", ".join(expected.column_names)
@@ -49,11 +54,16 @@ def _distribution_problems(connection: duckdb.DuckDBPyConnection, title: str, id
             kept = connection.sql(select, params=[*ids.values(), int(numbers[0]), int(numbers[-1])]).to_arrow_table()
             pair = [Counter((row["neuron"], str(row)) for row in rows.to_pylist()) for rows in (expected, kept)]
             wrong[what] |= {neuron for neuron, _ in (pair[0] - pair[1]) + (pair[1] - pair[0])}
-    return [
+    problems = [
         f"{title}: the {what} of {len(of)} neurons are not those of the activations, first of neuron {min(of)}."
         for what, of in wrong.items()
         if of
     ]
+    select = "select image, norm from stored_image_norm where recording_id = ? and layer_id = ? order by image"
+    norms = connection.execute(select, [*ids.values()]).fetchnumpy()
+    if not (np.array_equal(norms["image"], np.arange(images)) and np.array_equal(norms["norm"], np.sqrt(squares))):
+        problems.append(f"{title}: the norms of images are not those of the activations.")
+    return problems
 
 
 def _checksum(connection: duckdb.DuckDBPyConnection, ids: dict[str, int], neurons: int, images: int) -> str:

@@ -13,7 +13,7 @@ import duckdb
 
 from deephys_sql import assets
 from deephys_sql.errors import NotAStoreError, StoreVersionError
-from deephys_sql.recording.layer_writer import keep_missing_distributions
+from deephys_sql.recording.layer_writer import keep_missing
 from deephys_sql.recording.moving import move_activations
 from deephys_sql.recording.writer import WRITING_MEMORY
 
@@ -98,7 +98,7 @@ def apply(connection: duckdb.DuckDBPyConnection, migrations: list[Migration]) ->
         connection.execute(f"set memory_limit = '{WRITING_MEMORY}'")
         move_activations(connection)
         with transaction(connection):
-            keep_missing_distributions(connection)
+            keep_missing(connection)
         connection.execute("reset memory_limit")
     refresh_views(connection)
 

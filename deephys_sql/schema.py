@@ -599,6 +599,15 @@ stored_image = Table(
     comment="One row an image, numbered from 0 in its dataset.",
 )
 
+stored_image_norm = Table(
+    "stored_image_norm", tables,
+    Column("recording_id", Integer, nullable=False, comment="Id of the recording."),
+    Column("layer_id", Integer, nullable=False, comment="Id of the layer."),
+    Column("image", Integer, nullable=False, comment="Number of the image in its dataset, from 0."),
+    Column("norm", Double, nullable=False, comment="Root of the sum of squares of its activations, in double precision."),
+    comment="The Euclidean norm of an image's activations of a layer, which cosines are divided by.",
+)
+
 stored_layer = Table(
     "stored_layer", tables,
     Column("layer_id", Integer, nullable=False, primary_key=True, autoincrement=False, comment="Id of the layer."),
@@ -771,6 +780,10 @@ stored_top_image = Table(
     Column("value", REAL, nullable=False, comment="Activation, float32 as recorded."),
     Column("place_row", Integer, comment="Row of the feature map, or of the grid of tokens, that the activation came from, from 0; NULL when it came from no one place."),
     Column("place_column", Integer, comment="Column, from 0; the token's number where the tokens are no grid."),
+    Column("label", Integer, comment="Ground-truth category id, as in stored_prediction; NULL when unknown."),
+    Column("label_name", String, comment="Its name."),
+    Column("predicted", Integer, comment="Predicted category id."),
+    Column("predicted_name", String, comment="Its name."),
     comment="The 100 images that activate a neuron most: positive activations, value descending, then image ascending.",
 )
 

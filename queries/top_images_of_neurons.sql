@@ -38,6 +38,10 @@ top as materialized (
         t.rank,
         t.image,
         t.value,
+        t.label,
+        t.label_name,
+        t.predicted,
+        t.predicted_name,
         t.place_row,
         t.place_column
     from stored_top_image as t
@@ -53,10 +57,10 @@ select
     t.image,
     t.value,
     t.value / reference_scale(x.max) as response,
-    p.label,
-    p.label_name,
-    p.predicted,
-    p.predicted_name,
+    t.label,
+    t.label_name,
+    t.predicted,
+    t.predicted_name,
     t.place_row,
     t.place_column,
     f.map_rows,
@@ -67,13 +71,6 @@ select
     seen_to(t.place_row, f.field_top, f.field_height, f.stride_down, f.input_height) as seen_bottom
 from top as t
 join recorded as q using (recording_id, layer_id)
-join (
-    select *
-    from stored_prediction
-    where image in (select image from top)  -- lets the other images be skipped
-) as p
-    on p.recording_id = t.recording_id
-    and p.image = t.image
 left join stored_neuron_summary as x
     on x.recording_id = (select r.recording_id from recorded as r where r.is_reference)
     and x.layer_id = t.layer_id

@@ -15,7 +15,9 @@ from deephys_sql.errors import StoreDamagedError
 TABLES = ("stored_category_response", "stored_strongest_category")
 ADDED = [("stored_top_image", column) for column in ("place_row", "place_column")]
 ADDED += [("stored_prediction", column) for column in ("label", "label_name", "predicted_name")]
+BESIDE = ("label", "label_name", "predicted", "predicted_name")  # top images
 DISTRIBUTIONS = ("stored_histogram", "stored_example")
+READ_AGAIN = (*DISTRIBUTIONS, "stored_image_norm")
 
 
 def rows(path: Path, tables: tuple[str, ...] = TABLES) -> dict[str, list[tuple]]:
@@ -24,8 +26,17 @@ def rows(path: Path, tables: tuple[str, ...] = TABLES) -> dict[str, list[tuple]]
         return {table: connection.execute(f"from {table}").fetchall() for table in tables}
 
 
+def undo_beside_top_images(connection: duckdb.DuckDBPyConnection) -> None:
+    """Leave a store as migration 10 finds it."""
+    for column in BESIDE:
+        connection.execute(f"alter table stored_top_image drop column {column}")
+    connection.execute("drop table stored_image_norm")
+    connection.execute("delete from stored_migration where version >= 10")
+
+
 def undo_activations_once(connection: duckdb.DuckDBPyConnection) -> None:
     """Leave a store as migration 9 finds it: activations a row each, and by image, 16 neurons a row."""
+    undo_beside_top_images(connection)
     connection.execute("create temp table recorded as from stored_value")
     connection.execute("drop table stored_activation; drop table stored_piece; drop table stored_neuron; drop sequence piece_number")
     first = (assets.folder("migrations") / "0001_store.sql").read_text()
@@ -138,14 +149,33 @@ def test_distributions(tmp_path: Path) -> None:
                 progress=False,
             )  # fmt: skip
         store.add_directions("fc", "axes", -np.eye(3, 20), model="net", progress=False)
-    wanted = rows(path, DISTRIBUTIONS)
+    wanted = rows(path, READ_AGAIN)
     assert len(wanted["stored_histogram"]) == 3 * (8 + 70 + 6) + 2 * (20 + 3)
     assert len(wanted["stored_example"]) == 8 * 5 * len(wanted["stored_histogram"])
+    assert len(wanted["stored_image_norm"]) == 3 * (60 + 45 + 130) + 2 * 2 * 5000
     with duckdb.connect(str(path)) as connection:
         undo_distributions(connection)
     assert dp.migrate(path) is not None
-    found = rows(path, DISTRIBUTIONS)
-    assert {table: sorted(found[table]) for table in DISTRIBUTIONS} == {table: sorted(wanted[table]) for table in DISTRIBUTIONS}
+    found = rows(path, READ_AGAIN)
+    assert {table: sorted(found[table]) for table in READ_AGAIN} == {table: sorted(wanted[table]) for table in READ_AGAIN}
+    with dp.open(path) as store:
+        assert store.check() == []
+
+
+def test_beside_top_images(tmp_path: Path) -> None:
+    """Migration 10 leaves top images and predictions as they were, and gives older stores the norms that a recording gets now."""
+    path = tmp_path / "study.duckdb"
+    with dp.open(path) as store:
+        make.random_study().record(store)
+        make.random_study().record(store, "other")
+        store.add_directions("fc", "axes", -np.eye(3, 70), model="net", progress=False)
+    tables = ("stored_top_image", *READ_AGAIN)
+    wanted = rows(path, tables)
+    with duckdb.connect(str(path)) as connection:
+        undo_beside_top_images(connection)
+    assert dp.migrate(path) is not None
+    found = rows(path, tables)
+    assert {table: sorted(found[table], key=str) for table in tables} == {table: sorted(wanted[table], key=str) for table in tables}
     with dp.open(path) as store:
         assert store.check() == []
 

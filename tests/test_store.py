@@ -508,6 +508,11 @@ TAMPERINGS = {
     "a histogram deleted": "delete from stored_histogram where recording_id = 1 and layer_id = 1 and neuron = 2",
     "an example changed": "update stored_example set image = (image + 1) % 20 where recording_id = 1 and place = 4 and rank = 2",
     "an example twice": "insert into stored_example select * from stored_example where recording_id = 1 and place = 4 and neuron = 0",
+    "a label beside a top image": "update stored_top_image set label = coalesce(label, -1) + 1 where recording_id = 1 and rank = 2",
+    "a name beside a top image": "update stored_top_image set predicted_name = 'x' where recording_id = 1 and rank = 2",
+    "a norm changed": "update stored_image_norm set norm = nextafter(norm, 0) where recording_id = 1 and layer_id = 1 and image = 7",
+    "a norm deleted": "delete from stored_image_norm where recording_id = 1 and layer_id = 1 and image = 7",
+    "a norm twice": "insert into stored_image_norm select * from stored_image_norm where recording_id = 1 and image = 7",
     "the count of images": "update stored_dataset set images = 21 where dataset_id = 1",
     "a recording deleted": "delete from stored_recording where recording_id = 1",
 }

@@ -29,7 +29,7 @@ from deephys_sql.formats.parquet_export import FORMAT, MANIFEST, NOT_BY_ROWS, sh
 from deephys_sql.formats.shards import import_shards
 from deephys_sql.recording.activations import ActivationWriter
 from deephys_sql.recording.arrays import require_finite
-from deephys_sql.recording.layer_writer import LayerWriter, keep_missing_distributions
+from deephys_sql.recording.layer_writer import LayerWriter, keep_missing
 from deephys_sql.recording.writer import (
     create_category_list,
     delete_recording,
@@ -138,8 +138,9 @@ class _Restore:
         for recording in self._recordings.values():  # also where the export has these columns: no checksum covers them
             ids = {"recording_id": recording["recording_id"]}
             self._connection.execute(assets.sql("recording/label_predictions.sql"), ids)
+        self._read_top_images()
         self._read_activations()
-        keep_missing_distributions(self._connection)
+        keep_missing(self._connection)
         for model, reference in references.items():
             if reference is not None and (model, reference) in self._recordings:
                 self._connection.execute(
@@ -249,7 +250,7 @@ class _Restore:
     def _read_rows(self) -> None:
         """Insert the rows of all tables that hold them as they are."""
         for part in self._parts:
-            if part.table in NOT_BY_ROWS:
+            if part.table in (*NOT_BY_ROWS, "top_image"):
                 continue
             if f"stored_{part.table}" not in self._columns:
                 raise FileFormatError(f"{part.path}: a store has no table {part.table!r}.")
@@ -263,6 +264,13 @@ class _Restore:
                 self._insert(f"stored_{part.table}", self._unknown(self._with_ids(rows, part), part), ids, part.path)
         if self._of("experiment"):
             migrations.define_wide(self._connection)
+
+    def _read_top_images(self) -> None:
+        """Insert top images, with the labels and predictions of the store beside them."""
+        for part in self._of("top_image"):
+            ids = self._ids(part)
+            for rows in read(part.path, rows=100_000):
+                self._insert("stored_top_image", rows, ids, part.path, assets.sql("recording/insert_top_images.sql"))
 
     def _unknown(self, rows: pa.Table, part: Part) -> pa.Table:
         """Leave out runs and annotations that the store has."""
@@ -387,11 +395,13 @@ class _Restore:
     def _one(self, statement: str, *values: Any) -> tuple | None:
         return next(iter(self._connection.execute(statement, list(values)).fetchall()), None)
 
-    def _insert(self, table: str, rows: pa.Table, ids: Mapping[str, int | None], path: Path | None = None) -> None:
+    def _insert(
+        self, table: str, rows: pa.Table, ids: Mapping[str, int | None], path: Path | None = None, statement: str | None = None
+    ) -> None:
         unknown = set(rows.column_names) - set(self._columns[table])
         if unknown:
             raise FileFormatError(f"{path}: a store's table {table} has no column {min(unknown)!r}.")
         with explained(path or self._root):
             incoming = rows.combine_chunks()  # noqa: F841 - the statement names it
         values = "".join(f", ${name} as {name}" for name in ids)
-        self._connection.execute(f"insert into {table} by name select *{values} from incoming", dict(ids))
+        self._connection.execute(statement or f"insert into {table} by name select *{values} from incoming", dict(ids))

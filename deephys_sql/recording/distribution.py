@@ -15,11 +15,13 @@ class Distributions:
     """The distributions of some neurons.
 
     quantiles: float64, 7 x neurons. histograms, examples: columns of the tables stored_histogram and stored_example.
+    squares: float64, one an image, what these neurons add to the square of its norm.
     """
 
     quantiles: np.ndarray
     histograms: pa.Table
     examples: pa.Table
+    squares: np.ndarray
 
 
 def distributions(neurons: np.ndarray, values: np.ndarray) -> Distributions:
@@ -56,6 +58,7 @@ def distributions(neurons: np.ndarray, values: np.ndarray) -> Distributions:
                 "value": values[np.arange(len(neurons))[:, None, None], images].ravel(),
             }
         ),
+        squares=np.einsum("ni,ni->i", values, values, dtype=np.float64),
     )
 
 

@@ -18,6 +18,7 @@ from deephys_sql.recording.distribution import Distributions, distributions
 from deephys_sql.recording.summary import LayerSummary
 
 CATEGORIES = 128  # that lie together in stored_category_response
+READ_AGAIN = ("stored_histogram", "stored_example", "stored_image_norm")  # what takes all activations of a neuron, or of an image
 
 
 class Appender:
@@ -139,8 +140,7 @@ class LayerWriter:
 
     def _write_summary(self) -> None:
         summary = self._summary
-        written = read_neurons(self._connection, self._ids, self.neurons, summary.images)
-        quantiles = _keep_distributions(self._connection, self._ids, written)
+        quantiles = _keep_read_again(self._connection, self._ids, self.neurons, summary.images)
         self._insert(
             "insert into stored_neuron_summary by name select *, $recording_id as recording_id, $layer_id as layer_id from incoming",
             {
@@ -156,9 +156,7 @@ class LayerWriter:
         )
         top = summary.top()
         top |= {what: pa.array(top[what], mask=top[what] < 0) for what in ("place_row", "place_column")}
-        self._insert(
-            "insert into stored_top_image by name select *, $recording_id as recording_id, $layer_id as layer_id from incoming", top
-        )
+        self._insert(assets.sql("recording/insert_top_images.sql"), top)
         present = np.flatnonzero(summary.category_images)
         responses = self._appender("insert into stored_category_response select $recording_id, $layer_id, * from incoming")
         for chunk in np.split(present, np.searchsorted(present, np.arange(CATEGORIES, len(summary.category_images), CATEGORIES))):
@@ -188,25 +186,31 @@ class LayerWriter:
         return Appender(self._connection, statement, self._ids)
 
 
-def keep_missing_distributions(connection: duckdb.DuckDBPyConnection) -> None:
-    """Write the histograms and the examples of layers that were recorded before these were kept."""
-    layers = connection.execute(assets.sql("recording/select_layers_without_distributions.sql")).fetchall()
-    for recording_id, layer_id, *size in tqdm(layers, desc="histograms and examples", unit=" layers", delay=1, disable=None):
+def keep_missing(connection: duckdb.DuckDBPyConnection) -> None:
+    """Write the histograms, examples and norms of layers that were recorded before these were kept."""
+    layers = connection.execute(assets.sql("recording/select_incomplete_layers.sql")).fetchall()
+    for recording_id, layer_id, neurons, images in tqdm(
+        layers, desc="histograms, examples and norms", unit=" layers", delay=1, disable=None
+    ):
         ids = {"recording_id": recording_id, "layer_id": layer_id}
-        _keep_distributions(connection, ids, read_neurons(connection, ids, *size))
+        for table in READ_AGAIN:
+            connection.execute(f"delete from {table} where recording_id = $recording_id and layer_id = $layer_id", ids)
+        _keep_read_again(connection, ids, neurons, images)
 
 
-def _keep_distributions(connection: duckdb.DuckDBPyConnection, ids: dict[str, int], activations: Neurons) -> np.ndarray:
-    """Write the histogram and the examples of each neuron; return the exact quantiles, 7 x neurons."""
+def _keep_read_again(connection: duckdb.DuckDBPyConnection, ids: dict[str, int], neurons: int, images: int) -> np.ndarray:
+    """Read a layer that is written, and keep its histograms, examples and norms; return the exact quantiles, 7 x neurons."""
     insert = "insert into {} by name select *, $recording_id as recording_id, $layer_id as layer_id from incoming"
-    histograms, examples = (Appender(connection, insert.format(table), ids) for table in ("stored_histogram", "stored_example"))
-    quantiles = []
-    for found in _distributions(activations):
+    histograms, examples, norms = (Appender(connection, insert.format(table), ids) for table in READ_AGAIN)
+    quantiles, squares = [], np.zeros(images)
+    for found in _distributions(read_neurons(connection, ids, neurons, images)):
         quantiles.append(found.quantiles)
         histograms.add(found.histograms)
         examples.add(found.examples)
-    histograms.flush()
-    examples.flush()
+        squares += found.squares
+    norms.add({"image": np.arange(images, dtype=np.int32), "norm": np.sqrt(squares)})
+    for appender in (histograms, examples, norms):
+        appender.flush()
     return np.concatenate(quantiles, axis=1)
 
 

@@ -41,6 +41,7 @@ RECORDING_TABLES = (
     "stored_neuron_summary",
     "stored_histogram",
     "stored_example",
+    "stored_image_norm",
     "stored_top_image",
     "stored_feature_map",
     "stored_category_response",

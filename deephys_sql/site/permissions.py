@@ -16,6 +16,7 @@ SHOWN_BY = {
     "stored_neuron": ("neuron_summary",),
     "stored_histogram": ("activation",),
     "stored_example": ("activation",),
+    "stored_top_image": ("top_image", "prediction"),
     "strongest_category": ("category_response",),
     "stored_strongest_category": ("strongest_category", "category_response"),
     "scores": ("neuron_score",),

@@ -140,6 +140,30 @@ counted as (
     union all
     select
         l.title,
+        'top images with their labels and predictions',
+        (
+            select count(*)
+            from stored_top_image as t
+            where t.recording_id = l.recording_id
+                and t.layer_id = l.layer_id
+        ),
+        (
+            select count(*)
+            from stored_top_image as t
+            join stored_prediction as p
+                on p.recording_id = t.recording_id
+                and p.image = t.image
+                and p.label is not distinct from t.label
+                and p.label_name is not distinct from t.label_name
+                and p.predicted is not distinct from t.predicted
+                and p.predicted_name is not distinct from t.predicted_name
+            where t.recording_id = l.recording_id
+                and t.layer_id = l.layer_id
+        )
+    from recorded_layer as l
+    union all
+    select
+        l.title,
         'rows of neurons',
         l.neurons,
         (

@@ -63,10 +63,10 @@ select
     t.image,
     t.value,
     t.value / reference_scale(x.reference_max) as response,
-    p.label,
-    p.label_name,
-    p.predicted,
-    p.predicted_name,
+    t.label,
+    t.label_name,
+    t.predicted,
+    t.predicted_name,
     t.place_row,
     t.place_column,
     seen_from(t.place_column, f.field_left, f.stride_across, f.input_width) as seen_left,
@@ -75,7 +75,6 @@ select
     seen_to(t.place_row, f.field_top, f.field_height, f.stride_down, f.input_height) as seen_bottom
 from stored_top_image as t
 join stored_named_layer as n using (recording_id, layer_id)
-join stored_prediction as p using (recording_id, image)
 join stored_neuron as x using (recording_id, layer_id, neuron)
 left join stored_feature_map as f
     on f.recording_id = t.recording_id

@@ -8,8 +8,13 @@ with top as (
     select
         s.recording_id,
         s.layer_id,
+        s.rank,
         s.image,
         s.value,
+        s.label,
+        s.label_name,
+        s.predicted,
+        s.predicted_name,
         s.place_row,
         s.place_column
     from stored_top_image as s
@@ -24,8 +29,13 @@ with top as (
     select
         a.recording_id,
         a.layer_id,
+        row_number() over (order by a.value desc, a.image),
         a.image,
         a.value,
+        p.label,
+        p.label_name,
+        p.predicted,
+        p.predicted_name,
         s.place_row,
         s.place_column
     from (
@@ -45,6 +55,7 @@ with top as (
         order by a.value desc, a.image
         limit k
     ) as a
+    join stored_prediction as p using (recording_id, image)
     left join stored_top_image as s
         on s.recording_id = a.recording_id
         and s.layer_id = a.layer_id
@@ -52,23 +63,22 @@ with top as (
         and s.image = a.image
 )
 select
-    row_number() over (order by t.value desc, t.image) as rank,
+    t.rank,
     t.image,
     t.value,
     t.value / reference_scale(x.reference_max) as response,
-    p.label,
-    p.label_name,
-    p.predicted,
-    p.predicted_name,
+    t.label,
+    t.label_name,
+    t.predicted,
+    t.predicted_name,
     t.place_row,
     t.place_column
 from top as t
-join stored_prediction as p using (recording_id, image)
 join stored_neuron as x
     on x.recording_id = t.recording_id
     and x.layer_id = t.layer_id
     and x.neuron = neuron
-order by rank;
+order by t.rank;
 comment on macro table top_images is 'The k images of a dataset that activate a neuron most: top_images(model, layer, neuron, dataset, k). Positive activations; ties to the lower image. Places are kept for the first 100; what they see of the picture is in the view top_image.';
 
 -- The pieces are named once more, so that rows of other datasets are left unread: as a list, which the planner takes for
@@ -220,6 +230,7 @@ with asked as (
 beside as (
     select
         x.recording_id,
+        x.layer_id,
         x.piece,
         q.vector
     from asked as q
@@ -230,22 +241,26 @@ beside as (
 compared as (
     select
         b.recording_id,
+        b.layer_id,
         a.image as number,
-        sum(list_inner_product(cast(a.values as double[]), b.vector)) as product,
-        sum(list_inner_product(cast(a.values as double[]), cast(a.values as double[]))) as square
+        sum(list_inner_product(cast(a.values as double[]), b.vector)) as product
     from (select p.piece, p.image, cast(p.values as float[]) as values from stored_activation as p) as a
     join beside as b using (piece)
-    group by b.recording_id, a.image
+    group by b.recording_id, b.layer_id, a.image
 ),
 nearest as (
     select
         c.recording_id,
         c.number,
-        round(c.product / sqrt(c.square * q.square), 9) as similarity
+        round(c.product / (m.norm * q.norm), 9) as similarity
     from compared as c
-    cross join (select sum(list_inner_product(vector, vector)) as square from asked) as q
-    where c.square > 0
-        and q.square > 0
+    join stored_image_norm as m
+        on m.recording_id = c.recording_id
+        and m.layer_id = c.layer_id
+        and m.image = c.number
+    cross join (select sqrt(sum(list_inner_product(vector, vector))) as norm from asked) as q
+    where m.norm > 0
+        and q.norm > 0
         and (c.number != image or among != dataset)
     order by similarity desc, c.number
     limit k

@@ -453,25 +453,27 @@ def test_damaged_trees_are_refused(tree, store, damage):
     assert empty(store) and store.check() == []
 
 
-def test_exports_from_before_distributions_were_kept(source, tree, store):
-    """An export of an older version, without histograms and examples and with maxima in the reference, is made whole when imported."""
-    for table in ("histogram", "example"):
+@pytest.mark.parametrize("lacking", [("histogram", "example", "image_norm"), ("image_norm",)])
+def test_exports_of_older_versions(source, tree, store, lacking):
+    """An export without what is kept since, and with maxima in the reference, which were kept before, is made whole when imported."""
+    for table in lacking:
         shutil.rmtree(tree / table)
+    for part in sorted((tree / "top_image").rglob("*.parquet")):
+        rewritten(part, lambda table: table.drop_columns(["label", "label_name", "predicted", "predicted_name"]))
     for part in sorted((tree / "neuron_summary").rglob("*.parquet")):
         older = tree / "reference_maximum" / part.relative_to(tree / "neuron_summary")
         older.parent.mkdir(parents=True)
         shutil.copy(part, older)
     manifest = json.loads((tree / "_deephys_sql.json").read_text())
     manifest["files"] |= {path.relative_to(tree).as_posix(): {} for path in (tree / "reference_maximum").rglob("*.parquet")}
-    files = {path: told for path, told in manifest["files"].items() if not path.startswith(("histogram/", "example/"))}
-    schema = [name for name in manifest["schema"] if not name.endswith("_distributions")]
-    assert len(schema) < len(manifest["schema"])
+    files = {path: told for path, told in manifest["files"].items() if not path.startswith(tuple(f"{table}/" for table in lacking))}
+    schema = manifest["schema"][:8] if "histogram" not in lacking else manifest["schema"][:7]
     (tree / "_deephys_sql.json").write_text(json.dumps(manifest | {"files": files, "schema": schema}))
     sign(tree)
     dp.import_parquet(store, tree, progress=False)
     assert store.check() == []
     expected, found = contents(source), contents(store)
-    for table in ("stored_histogram", "stored_example"):
+    for table in ("stored_histogram", "stored_example", "stored_image_norm", "stored_top_image"):
         assert found[table] == expected[table] != []
 
 
