@@ -99,6 +99,7 @@ comment on column top_image.seen_top is 'Upper edge, as a share of the height.';
 comment on column top_image.seen_right is 'Right edge, as a share of the width.';
 comment on column top_image.seen_bottom is 'Lower edge, as a share of the height.';
 
+-- Names come last, and from a left join: the planner would pair all neurons with all categories first.
 create view category_response as
 select
     n.model_name as model,
@@ -111,10 +112,10 @@ select
     s.response_sum / (s.images * reference_scale(x.reference_max)) as response
 from stored_category_response as s
 join stored_named_layer as n using (recording_id, layer_id)
-join stored_category as c
+join stored_neuron as x using (recording_id, layer_id, neuron)
+left join stored_category as c
     on c.category_list_id = n.category_list_id
-    and c.category = s.category
-join stored_neuron as x using (recording_id, layer_id, neuron);
+    and c.category = s.category;
 comment on view category_response is 'Mean normalised response of a neuron over the images of a category; categories without images have no row.';
 comment on column category_response.model is 'Name of the model.';
 comment on column category_response.layer is 'Name of the layer.';

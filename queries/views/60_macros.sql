@@ -291,7 +291,7 @@ with asked as (
     where n.model_name = model
         and n.layer_name = layer
         and n.dataset_name = dataset
-        and a.neuron in (select unnest(neurons))
+        and list_contains(neurons, a.neuron)
         and a.image = image
 ),
 nearest as (
