@@ -61,7 +61,7 @@ def _problems_of_what_is_kept(
     ]
     select = "select image, norm from stored_image_norm where recording_id = ? and layer_id = ? order by image"
     norms = connection.execute(select, [*ids.values()]).fetchnumpy()
-    if not (np.array_equal(norms["image"], np.arange(images)) and np.array_equal(norms["norm"], np.sqrt(squares))):
+    if not (np.array_equal(norms["image"], np.arange(images)) and np.allclose(norms["norm"], np.sqrt(squares), rtol=1e-12, atol=0)):
         problems.append(f"{title}: the norms of images are not those of the activations.")
     return problems
 

@@ -203,14 +203,14 @@ class Capture:
         values = first_tensor(output)
         if values is None or values.ndim < 2 or not values.dtype.is_floating_point:
             raise InvalidInputError(f"layer {name!r} gives {describe(output)}; a tensor of floats, images first, is needed.")
-        if name not in self.axes:
+        if values.ndim > 2 and name not in self.axes:
             asked = self._channels[name]
             known = neuron_axis(module, values.ndim) if (noted := axis_noted(values)) is None else noted
             self.axes[name] = known if asked is None else {"first": 1, "last": -1}[asked]
         self.dimensions[name] = values.ndim
         pooling = self._pooling[name]
         self.pooled[name] = pooling if values.ndim > 2 else None
-        matrix, places = pool(values.detach(), pooling, self.axes[name])
+        matrix, places = pool(values.detach(), pooling, self.axes.get(name, -1))
         if places is not None:
             places = self._packed(name, places, values)
         self._captured[name] = Captured(as_numpy(matrix), places)

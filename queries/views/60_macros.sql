@@ -211,13 +211,11 @@ where l.name = layer
 order by s.neuron;
 comment on macro table scores is 'Scores of the neurons of a layer on a dataset against any reference: scores(model, layer, dataset, reference).';
 
--- In double precision, and rounded, so that images with the same activations tie whatever the order of the sum.
+-- In double precision, and rounded, so that images with the same activations tie whatever the order of the sum. What the image
+-- does is one list of lists, which every row looks up: as values of a join it would be copied for each.
 create macro similar_images(model, layer, dataset, image, among, k) as table
 with asked as (
-    select
-        x.layer_id,
-        x.neuron,
-        cast(a.values as double[]) as vector
+    select list(cast(a.values as double[]) order by x.neuron) as pieces
     from stored_activation as a
     join stored_neuron as x using (piece)
     join stored_named_layer as n using (recording_id, layer_id)
@@ -232,20 +230,23 @@ beside as (
         x.recording_id,
         x.layer_id,
         x.piece,
-        q.vector
-    from asked as q
-    join stored_neuron as x using (layer_id, neuron)
+        x.neuron // 64 + 1 as number
+    from stored_neuron as x
     join stored_named_layer as n using (recording_id, layer_id)
-    where n.dataset_name = among
+    where n.model_name = model
+        and n.layer_name = layer
+        and n.dataset_name = among
+        and x.element = 1
 ),
 compared as (
     select
         b.recording_id,
         b.layer_id,
         a.image as number,
-        sum(list_inner_product(cast(a.values as double[]), b.vector)) as product
+        sum(list_inner_product(cast(a.values as double[]), q.pieces[b.number])) as product
     from (select p.piece, p.image, cast(p.values as float[]) as values from stored_activation as p) as a
     join beside as b using (piece)
+    cross join asked as q
     group by b.recording_id, b.layer_id, a.image
 ),
 nearest as (
@@ -258,7 +259,7 @@ nearest as (
         on m.recording_id = c.recording_id
         and m.layer_id = c.layer_id
         and m.image = c.number
-    cross join (select sqrt(sum(list_inner_product(vector, vector))) as norm from asked) as q
+    cross join (select sqrt(list_sum(list_transform(pieces, lambda p: list_inner_product(p, p)))) as norm from asked) as q
     where m.norm > 0
         and q.norm > 0
         and (c.number != image or among != dataset)

@@ -3,54 +3,41 @@
 -- The view experiment_wide, a column a parameter, metric and tag, is defined by queries/experiments/define_wide.sql.
 
 create view experiment as
-with candidate as (
+with named as (
     select
         e.run,
-        m.name as model,
-        1 as place,
-        'model' as matched_by
+        unnest([
+            e.model_name,
+            e.checkpoint,
+            parse_filename(e.checkpoint, false, 'both_slash'),
+            parse_filename(e.checkpoint, true, 'both_slash'),
+            e.name,
+            e.run
+        ]) as model,
+        unnest([1, 3, 3, 3, 4, 5]) as place
     from stored_experiment as e
-    join stored_model as m on m.name = e.model_name
+),
+candidate as (
+    select
+        c.run,
+        m.name as model,
+        c.place
+    from named as c
+    join stored_model as m on m.name = c.model
     union all
     select
         e.run,
         m.name,
-        2,
-        'weights'
+        2
     from stored_experiment as e
     join stored_recording as r on r.weights_checksum = e.weights_checksum
     join stored_model as m on m.model_id = r.model_id
-    union all
-    select
-        e.run,
-        m.name,
-        3,
-        'checkpoint'
-    from stored_experiment as e
-    join stored_model as m
-        on m.name in (e.checkpoint, parse_filename(e.checkpoint, false, 'both_slash'), parse_filename(e.checkpoint, true, 'both_slash'))
-    union all
-    select
-        e.run,
-        m.name,
-        4,
-        'name'
-    from stored_experiment as e
-    join stored_model as m on m.name = e.name
-    union all
-    select
-        e.run,
-        m.name,
-        5,
-        'run'
-    from stored_experiment as e
-    join stored_model as m on m.name = e.run
 ),
 matched as (
     select
         c.run,
         min_by(c.model, (c.place, c.model)) as model,
-        min_by(c.matched_by, (c.place, c.model)) as matched_by
+        min(c.place) as place
     from candidate as c
     group by c.run
 )
@@ -62,7 +49,7 @@ select
     e.status,
     e.started,
     e.ended,
-    m.matched_by,
+    ['model', 'weights', 'checkpoint', 'name', 'run'][m.place] as matched_by,
     e.checkpoint,
     e.source,
     e.imported_at

@@ -3,6 +3,8 @@
 import datetime
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -771,3 +773,34 @@ def test_wide_layer(store: dp.Store, monkeypatch: pytest.MonkeyPatch) -> None:
     found = store.sql("select max, mean from neuron_summary where layer = 'fc' order by neuron").fetchnumpy()
     assert (found["max"] == values.max(axis=0)).all()
     np.testing.assert_allclose(found["mean"], values.mean(axis=0), atol=1e-9)
+
+
+PEAK = """
+import re, sys
+import numpy as np
+import deephys_sql as dp
+
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) / 1000
+
+def batches(seed):
+    random = np.random.default_rng(seed)
+    for _ in range(images // 100):
+        yield random.standard_normal((100, 500), np.float32)
+
+path, images = sys.argv[1], int(sys.argv[2])
+before = peak()
+with dp.open(path) as store:
+    layers = {f"fc{number}": batches(number) for number in range(40)}
+    store.add_recording(model="net", dataset="test", activations=layers, predictions=[0] * images, categories=["a"], progress=False)
+print(peak() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the system tells no peak of memory")
+def test_memory_with_many_layers(tmp_path: Path) -> None:
+    """40 layers of 500 neurons, recorded side by side, take less than a gigabyte, though their activations are nearly as much."""
+    done = subprocess.run([sys.executable, "-c", PEAK, str(tmp_path / "study.duckdb"), "12000"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.split()[-1]) < 900  # MB

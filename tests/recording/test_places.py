@@ -91,6 +91,40 @@ def test_place_over_blocks(store: dp.Store) -> None:
         assert min(image for image, *_ in rows) < 2048 and max(image for image, *_ in rows) > 4096
 
 
+class Halved(nn.Module):
+    """Gives maps for batches of one of two sizes, and what another layer made of them for the other."""
+
+    def __init__(self, with_maps: int):
+        super().__init__()
+        self.with_maps = with_maps
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        return maps if len(maps) == self.with_maps else maps.amax((2, 3))
+
+
+class Pooled(nn.Module):
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return values if values.ndim == 2 else values.amax((2, 3))
+
+
+@pytest.mark.parametrize("with_maps", [700, 900])
+def test_places_that_only_some_batches_bring(store: dp.Store, with_maps: int) -> None:
+    """Values that come without a place stand among others with theirs, whichever come first, in one block and over several."""
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), Halved(with_maps), Pooled(), nn.Linear(2, 2))
+    images = torch.randn(4 * 1600, 1, 2, 3)
+    brings = torch.tensor([700, 900] * 4).eq(with_maps).repeat_interleave(torch.tensor([700, 900] * 4))
+    with store.record(model, "net", "test", layers=["1"], output="3") as rec:
+        for part in images.split([700, 900] * 4):
+            rec(part)
+    maps = maps_of(model, "0", images).numpy()
+    for channel, rows in kept(store, "1").items():
+        order = np.lexsort((np.arange(len(maps)), -maps[:, channel].max((1, 2))))[:100]
+        assert [row[0] for row in rows] == order.tolist()
+        places = [first_place(maps[image, channel]) if brings[image] else (None, None) for image, *_ in rows]
+        assert [row[2:] for row in rows] == places
+        assert 10 < places.count((None, None)) < 90
+
+
 @pytest.mark.parametrize("pooling", ["mean", "flatten"])
 def test_no_place_without_a_maximum(store: dp.Store, pooling: str) -> None:
     """A mean comes from no one place, and neither does a value that was not pooled."""
