@@ -56,12 +56,12 @@ from (
         join (
             select *
             from stored_prediction
-            where recording_id = (select recording_id from recorded)
+            where recording_id in (select recording_id from recorded)
         ) as p using (image)  -- one column: joins on two take twice as long
         join (
             select *
             from stored_image
-            where dataset_id = (select dataset_id from recorded)
+            where dataset_id in (select dataset_id from recorded)
         ) as i using (image)
         where a.neuron = $neuron
             and a.value > 0
