@@ -18,6 +18,7 @@ from deephys_sql.recording.arrays import as_array, is_whole
 
 PICTURE_ENDINGS = frozenset(("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm"))
 THUMBNAIL_FORMATS = {"webp": "image/webp", "png": "image/png"}
+AT_ONCE = 16  # pictures that a thread encodes before it takes others: small ones take less time than taking them
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,12 @@ class Encoder:
         Raises `InvalidInputError` naming the first image that can't be read.
         """
         require_pictures(images)
+
+        def encode(first: int) -> list[Picture]:
+            return [self._encode(first_image + place, images[place]) for place in range(first, min(first + AT_ONCE, len(images)))]
+
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            return list(pool.map(self._encode, itertools.count(first_image), images))
+            return list(itertools.chain.from_iterable(pool.map(encode, range(0, len(images), AT_ONCE))))
 
     def _encode(self, number: int, item: Any) -> Picture:
         try:
