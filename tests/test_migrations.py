@@ -26,8 +26,20 @@ def rows(path: Path, tables: tuple[str, ...] = TABLES) -> dict[str, list[tuple]]
         return {table: connection.execute(f"from {table}").fetchall() for table in tables}
 
 
+def undo_pictures(connection: duckdb.DuckDBPyConnection) -> None:
+    """Leave a store as migration 11 finds it."""
+    first = (assets.folder("migrations") / "0001_store.sql").read_text()
+    start = first.index("create table stored_image (")
+    connection.execute("create temp table kept as from stored_image")
+    connection.execute("drop table stored_image")
+    connection.execute(first[start : first.index("create table stored_model")])
+    connection.execute("insert into stored_image from kept; drop table kept")
+    connection.execute("delete from stored_migration where version >= 11")
+
+
 def undo_beside_top_images(connection: duckdb.DuckDBPyConnection) -> None:
     """Leave a store as migration 10 finds it."""
+    undo_pictures(connection)
     for column in BESIDE:
         connection.execute(f"alter table stored_top_image drop column {column}")
     connection.execute("drop table stored_image_norm")
@@ -178,6 +190,34 @@ def test_beside_top_images(tmp_path: Path) -> None:
     assert {table: sorted(found[table], key=str) for table in tables} == {table: sorted(wanted[table], key=str) for table in tables}
     with dp.open(path) as store:
         assert store.check() == []
+
+
+def test_pictures(tmp_path: Path) -> None:
+    """Migration 11 leaves images as they were, in their order; nothing tries to compress pictures then, as in a new store."""
+    rng = np.random.default_rng(0)
+    path = tmp_path / "study.duckdb"
+    compressed = (
+        "select distinct column_name, compression from pragma_storage_info('stored_image') where segment_type = 'BLOB' order by all"
+    )
+    with dp.open(path) as store:
+        make.random_study().record(store)
+        store.add_recording(
+            model="seeing", dataset="seen", activations={"fc": rng.normal(size=(300, 4))}, predictions=np.arange(300) % 6,
+            labels=np.arange(300) % 6, categories=list("abcdef"), images=rng.integers(0, 256, (300, 16, 16, 3), np.uint8), progress=False,
+            image_metadata=[{"number": number} for number in range(300)], keep_originals=True,
+        )  # fmt: skip
+        new = store.sql(compressed).fetchall()
+    assert {kind for _, kind in new} == {"Uncompressed"} and len(new) == 3
+    wanted = rows(path, ("stored_image",))
+    with duckdb.connect(str(path)) as connection:
+        undo_pictures(connection)
+        connection.execute("checkpoint")
+        assert connection.execute(compressed).fetchall() != new
+    assert dp.migrate(path) is not None
+    assert rows(path, ("stored_image",)) == wanted
+    with dp.open(path) as store:
+        assert store.check() == []
+        assert store.sql(compressed).fetchall() == new
 
 
 WIDTHS = (1, 16, 17, 32, 33, 63, 64, 65, 129)

@@ -539,7 +539,8 @@ def test_rows_may_lie_in_any_order(path: Path) -> None:
         connection.execute("delete from stored_activation; insert into stored_activation from rows")
     with dp.open(path) as store:
         assert store.check() == []
-        store.add_directions("fc", "same", np.eye(len(store.sql("select distinct neuron from activation where layer = 'fc'"))), progress=False)
+        ((neurons,),) = store.sql("select neurons from layer where layer = 'fc'").fetchall()
+        store.add_directions("fc", "same", np.eye(neurons), progress=False)
         assert store.check() == []
         text = "select dataset, image, neuron, value from activation where layer = $layer order by all"
         assert store.sql(text, layer="same").fetchall() == store.sql(text, layer="fc").fetchall()
