@@ -120,8 +120,8 @@ def refresh_views(connection: duckdb.DuckDBPyConnection) -> None:
             connection.execute(text)
         define_wide(connection)
         connection.execute("delete from stored_views")
-        for statement in sorted(_drop_statements(connection) - of_users):
-            connection.execute("insert into stored_views values (?, ?)", [checksum, statement])
+        ours = sorted(_drop_statements(connection) - of_users)
+        connection.execute("insert into stored_views select ?, unnest(?)", [checksum, ours])
 
 
 def define_wide(connection: duckdb.DuckDBPyConnection) -> None:
