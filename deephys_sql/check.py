@@ -17,6 +17,10 @@ KEPT = {"histograms": "stored_histogram", "examples": "stored_example"}
 
 def find_problems(connection: duckdb.DuckDBPyConnection) -> list[str]:
     """Return a sentence for everything that is wrong; reads one block of activations at a time."""
+    try:
+        _read_all(connection)
+    except duckdb.Error as error:  # nothing more can be asked of a file that DuckDB has given up
+        return [f"the file can't be read whole: {str(error).splitlines()[0]} Go back to a backup, or record again."]
     problems = [row[0] for row in connection.execute(assets.sql("store/find_problems.sql")).fetchall()]
     problems += [row[0] for row in connection.execute(assets.sql("store/find_summary_problems.sql")).fetchall()]
     for dataset_id, name, checksum in connection.execute("select dataset_id, name, checksum from stored_dataset").fetchall():
@@ -36,6 +40,12 @@ def find_problems(connection: duckdb.DuckDBPyConnection) -> list[str]:
         except StoreDamagedError as error:
             problems.append(str(error))
     return problems
+
+
+def _read_all(connection: duckdb.DuckDBPyConnection) -> None:
+    """Read every column of every table, so that DuckDB compares each block of the file with its checksum."""
+    for (table,) in connection.execute(assets.sql("store/select_tables.sql")).fetchall():
+        connection.execute(f"select bit_xor(hash(t)) from {table} as t").fetchall()
 
 
 def _problems_of_what_is_kept(

@@ -18,6 +18,7 @@ from deephys_sql.recording.moving import move_activations
 from deephys_sql.recording.writer import WRITING_MEMORY
 
 WIDE = "experiments/define_wide.sql"
+MIGRATING_MEMORY = "1GB"  # what a migration may hold of a large store; pictures are written anew in less than half of it
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,8 @@ def too_old(path: Path, todo: list[Migration]) -> StoreVersionError:
 
 def apply(connection: duckdb.DuckDBPyConnection, migrations: list[Migration]) -> None:
     """Apply migrations one by one, each in its transaction; then move and write what recordings lack, and define the views and macros."""
+    if migrations:
+        connection.execute(f"set memory_limit = '{MIGRATING_MEMORY}'")
     for migration in migrations:
         with transaction(connection):
             connection.execute(migration.text)

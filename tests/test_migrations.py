@@ -30,10 +30,10 @@ def undo_pictures(connection: duckdb.DuckDBPyConnection) -> None:
     """Leave a store as migration 11 finds it."""
     first = (assets.folder("migrations") / "0001_store.sql").read_text()
     start = first.index("create table stored_image (")
-    connection.execute("create temp table kept as from stored_image")
+    connection.execute("create temp table kept_image as from stored_image")
     connection.execute("drop table stored_image")
     connection.execute(first[start : first.index("create table stored_model")])
-    connection.execute("insert into stored_image from kept; drop table kept")
+    connection.execute("insert into stored_image from kept_image; drop table kept_image")
     connection.execute("delete from stored_migration where version >= 11")
 
 

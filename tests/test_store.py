@@ -532,6 +532,30 @@ def test_check_finds(path: Path, what: str) -> None:
         assert "test" in problem or what in ("a recording deleted", "pieces of no recording")
 
 
+@pytest.mark.parametrize(
+    ("table", "column"), [("stored_image", "thumbnail"), ("stored_prediction", "top_probabilities"), ("stored_activation", "values")]
+)
+def test_check_finds_a_damaged_block(tmp_path: Path, table: str, column: str) -> None:
+    """Bytes that changed on the disk are found wherever they lie, also where no checksum of ours goes over them."""
+    rng = np.random.default_rng(0)
+    path = tmp_path / "study.duckdb"
+    with dp.open(path) as store:
+        store.add_recording(
+            model="net", dataset="test", activations={"fc": rng.normal(size=(500, 100))}, logits=rng.normal(size=(500, 40)),
+            images=rng.integers(0, 256, (500, 16, 16, 3), np.uint8), progress=False,
+        )  # fmt: skip
+        blocks = "select max(block_id) from pragma_storage_info($table) where column_name = $column and segment_type not in ('VALIDITY')"
+        ((block,),) = store.sql(blocks, table=table, column=column).fetchall()
+    content = bytearray(path.read_bytes())
+    content[3 * 4096 + block * 65_536 + 30_000] ^= 1
+    path.write_bytes(content)
+    with dp.open(path, read_only=True) as store:
+        (problem,) = store.check()
+    assert problem.startswith("the file can't be read whole: Corrupt database file")
+    with pytest.raises(duckdb.Error, match="Corrupt database file"):
+        dp.export_parquet(path, tmp_path / "tree", progress=False)
+
+
 def test_rows_may_lie_in_any_order(path: Path) -> None:
     """Activations that another program wrote again in another order are read as they were: nothing relies on where rows lie."""
     with duckdb.connect(str(path)) as connection:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,8 @@ class _Export:
         try:
             self._write_tables()
         finally:
-            self._connection.execute("reset memory_limit")
+            with suppress(duckdb.Error):  # in a transaction that failed nothing is run any more
+                self._connection.execute("reset memory_limit")
         manifest = {
             "format": FORMAT,
             "deephys_sql_version": VERSION,

@@ -41,6 +41,7 @@ from deephys_sql.recording.writer import (
 from deephys_sql.store import Store, open
 
 # Tables that speak in names, and what tells their things apart: those that the store has stay as they are there.
+BESIDE_TOP_IMAGES = ("label", "label_name", "predicted", "predicted_name")  # as the store has them
 KEYS = {
     "experiment": "run",
     "experiment_param": "run",
@@ -266,11 +267,12 @@ class _Restore:
             migrations.define_wide(self._connection)
 
     def _read_top_images(self) -> None:
-        """Insert top images, with the labels and predictions of the store beside them."""
+        """Insert top images, with the labels and predictions of the store beside them, not those of the export."""
         for part in self._of("top_image"):
             ids = self._ids(part)
             for rows in read(part.path, rows=100_000):
-                self._insert("stored_top_image", rows, ids, part.path, assets.sql("recording/insert_top_images.sql"))
+                others = [name for name in rows.column_names if name not in BESIDE_TOP_IMAGES]
+                self._insert("stored_top_image", rows.select(others), ids, part.path, assets.sql("recording/insert_top_images.sql"))
 
     def _unknown(self, rows: pa.Table, part: Part) -> pa.Table:
         """Leave out runs and annotations that the store has."""
@@ -398,10 +400,13 @@ class _Restore:
     def _insert(
         self, table: str, rows: pa.Table, ids: Mapping[str, int | None], path: Path | None = None, statement: str | None = None
     ) -> None:
+        """Insert rows into a table with these ids, or by a statement that takes them from `incoming`."""
         unknown = set(rows.column_names) - set(self._columns[table])
         if unknown:
             raise FileFormatError(f"{path}: a store's table {table} has no column {min(unknown)!r}.")
         with explained(path or self._root):
             incoming = rows.combine_chunks()  # noqa: F841 - the statement names it
-        values = "".join(f", ${name} as {name}" for name in ids)
-        self._connection.execute(statement or f"insert into {table} by name select *{values} from incoming", dict(ids))
+        if statement is None:
+            values = "".join(f", ${name} as {name}" for name in ids)
+            statement = f"insert into {table} by name select *{values} from incoming"
+        self._connection.execute(statement, dict(ids))

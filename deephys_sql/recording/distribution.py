@@ -12,7 +12,7 @@ EXAMPLES = 5  # of each place at most
 
 @dataclass(frozen=True)
 class Distributions:
-    """The distributions of some neurons.
+    """The distributions of some neurons, and their share in the norms of images.
 
     quantiles: float64, 7 x neurons. histograms, examples: columns of the tables stored_histogram and stored_example.
     squares: float64, one an image, what these neurons add to the square of its norm.
@@ -25,7 +25,7 @@ class Distributions:
 
 
 def distributions(neurons: np.ndarray, values: np.ndarray) -> Distributions:
-    """Return the distributions of neurons with these numbers and values: float32, neurons x images.
+    """Return the distributions, and sums of squares, of neurons with these numbers and values: float32, neurons x images.
 
     >>> found = distributions(np.array([7]), np.float32([[0, 1, 0, 3]]))
     >>> found.quantiles[:, 0].round(2).tolist()

@@ -61,24 +61,26 @@ class Encoder:
         Raises `InvalidInputError` naming the first image that can't be read.
         """
         require_pictures(images)
-
-        def encode(first: int) -> list[Picture]:
-            return [self._encode(first_image + place, images[place]) for place in range(first, min(first + AT_ONCE, len(images)))]
-
+        numbered = enumerate(images, first_image)  # what gives pictures is asked here, by one thread
+        groups = iter(lambda: list(itertools.islice(numbered, AT_ONCE)), [])
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            return list(itertools.chain.from_iterable(pool.map(encode, range(0, len(images), AT_ONCE))))
+            return [picture for group in pool.map(self._encode_group, groups) for picture in group]
+
+    def _encode_group(self, numbered: list[tuple[int, Any]]) -> list[Picture]:
+        return [self._encode(number, item) for number, item in numbered]
 
     def _encode(self, number: int, item: Any) -> Picture:
+        title = f"image {number} ({item})" if isinstance(item, str | Path) else f"image {number}"
         try:
             opened, encoded, uri = _open(item)
             opened.load()
             picture = as_plain(opened)
         except InvalidInputError as error:
-            raise InvalidInputError(f"image {number}: {error}") from error
+            raise InvalidInputError(f"{title}: {error}") from error
         except UnidentifiedImageError as error:
-            raise InvalidInputError(f"image {number} is in no picture format that Pillow knows. Give PNG, JPEG or WebP.") from error
+            raise InvalidInputError(f"{title} is in no picture format that Pillow knows. Give PNG, JPEG or WebP.") from error
         except Exception as error:  # a damaged picture makes Pillow raise almost anything
-            raise InvalidInputError(f"image {number} can't be read as a picture: {error}") from error
+            raise InvalidInputError(f"{title} can't be read as a picture: {error}") from error
         original_type = Image.MIME.get(opened.format or "", "image/png")
         if self.keep_originals and encoded is None:
             encoded, original_type = _bytes(picture, "PNG"), "image/png"

@@ -1,12 +1,7 @@
 -- Inserts the top images of a recorded layer, with label and prediction beside each.
 insert into stored_top_image by name
 select
-    t.neuron,
-    t.rank,
-    t.image,
-    t.value,
-    t.place_row,
-    t.place_column,
+    t.*,
     p.label,
     p.label_name,
     p.predicted,
@@ -14,6 +9,7 @@ select
     $recording_id as recording_id,
     $layer_id as layer_id
 from incoming as t
-join stored_prediction as p using (image)
-where p.recording_id = $recording_id
+left join stored_prediction as p
+    on p.recording_id = $recording_id
+    and p.image = t.image
 order by t.neuron, t.rank

@@ -2,6 +2,8 @@
 -- Runs with their parameters, metrics and tags, each beside the model of this store that it made or tested.
 -- The view experiment_wide, a column a parameter, metric and tag, is defined by queries/experiments/define_wide.sql.
 
+-- What a run says of its model, and the place of each in the order in which they count: 1 the model's name, 2 its weights, 3 the
+-- checkpoint's path or file, 4 the run's name, 5 its id.
 create view experiment as
 with named as (
     select

@@ -5,7 +5,8 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -773,6 +774,34 @@ def test_wide_layer(store: dp.Store, monkeypatch: pytest.MonkeyPatch) -> None:
     found = store.sql("select max, mean from neuron_summary where layer = 'fc' order by neuron").fetchnumpy()
     assert (found["max"] == values.max(axis=0)).all()
     np.testing.assert_allclose(found["mean"], values.mean(axis=0), atol=1e-9)
+
+
+class Packed(Sequence):
+    """Pictures in one file, of which only one can be read at a time: what one thread looks for another would read."""
+
+    def __init__(self, path: Path, images: np.ndarray):
+        path.write_bytes(images.tobytes())
+        self._file, self._shape = path.open("rb"), images.shape
+
+    def __len__(self) -> int:
+        return self._shape[0]
+
+    def __getitem__(self, place: int | slice) -> Any:
+        if isinstance(place, slice):
+            return [self[number] for number in range(*place.indices(len(self)))]
+        size = int(np.prod(self._shape[1:]))
+        self._file.seek(place * size)
+        time.sleep(0.0002)
+        return np.frombuffer(self._file.read(size), np.uint8).reshape(self._shape[1:])
+
+
+def test_pictures_are_asked_for_by_one_thread(store: dp.Store, tmp_path: Path) -> None:
+    """Pictures that are read when they are asked for come one after the other, each beside its own image."""
+    pictures = np.random.default_rng(0).integers(0, 256, (200, 6, 5, 3), np.uint8)
+    add(store, activations={"fc": normal(200)}, logits=normal(200, 3), images=Packed(tmp_path / "pictures", pictures))
+    stored = store.sql("select thumbnail from image order by image").fetchall()
+    for expected, (found,) in zip(pictures, stored, strict=True):
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(found))), expected)
 
 
 PEAK = """
