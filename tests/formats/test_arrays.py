@@ -130,7 +130,7 @@ CSVS = {
     "same number of images": "label\n0\n1\n",
     "label of image 1 is 7": "label\n0\n7\n1\n",
     "is not in": "label,file\n0,../../etc/passwd\n1,2.png\n1,10.png\n",
-    "image 0 .*1.png\) can't be read": "label,file\n0,1.png\n1,2.png\n1,10.png\n",
+    "image 0 .*1.png. can't be read": "label,file\n0,1.png\n1,2.png\n1,10.png\n",
 }
 
 
