@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import deephys_sql as dp
+from deephys_sql.errors import StoreVersionError
+
 
 class Timing(NamedTuple):
     """Wall and processor seconds of one run, all threads."""
@@ -67,6 +70,18 @@ def interleaved(forms: dict[str, Callable[[int], object]], turns: int, *, warm_u
             if answer != answers[first]:
                 raise ValueError(f"{name!r} gives {str(answer)[:300]}, and {first!r} {str(answers[first])[:300]} (turn {turn})")
     return taken
+
+
+def kept_store(path: Path, record: Callable[[Path], None]) -> Path:
+    """Return the path of a store that is used again; it is recorded when it isn't there, or has an older schema."""
+    try:
+        if path.exists():
+            dp.open(path).close()  # brings its views up to date
+            return path
+    except StoreVersionError:
+        path.unlink()
+    record(path)
+    return path
 
 
 def machine(*packages: str) -> str:

@@ -102,11 +102,7 @@ class Study:
 
     def store(self, folder: Path) -> Path:
         """Return the path of the store, which is made unless it is there."""
-        path = folder / f"{self.images}x{self.neurons}x{self.datasets}x{self.models}.duckdb"
-        if not path.exists():
-            self.record(path)
-        dp.open(path).close()  # brings the views of one that was there up to date
-        return path
+        return measure.kept_store(folder / f"{self.images}x{self.neurons}x{self.datasets}x{self.models}.duckdb", self.record)
 
 
 class Asked:
