@@ -14,12 +14,13 @@ from typing import Any
 import duckdb
 
 from deephys_sql.errors import InvalidInputError
+from deephys_sql.rows import Rows
 
 FORMATS = ("table", "csv", "json", "parquet")
 ALL = 2**31 - 1
 
 
-def write(relation: duckdb.DuckDBPyRelation, format: str | None = None, path: Path | None = None) -> None:
+def write(relation: duckdb.DuckDBPyRelation | Rows, format: str | None = None, path: Path | None = None) -> None:
     """Write a result to a file, or to standard output without a path.
 
     >>> write(duckdb.sql("select 1 as a, 'x' as b"), "json")
@@ -61,12 +62,12 @@ def chosen(format: str | None, path: Path | None) -> str:
     return format or (ending if ending in FORMATS else "table")
 
 
-def _write_table(relation: duckdb.DuckDBPyRelation) -> None:
+def _write_table(relation: duckdb.DuckDBPyRelation | Rows) -> None:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else ALL
     relation.show(max_rows=ALL, max_width=width, max_col_width=80)
 
 
-def _write_json(relation: duckdb.DuckDBPyRelation) -> None:
+def _write_json(relation: duckdb.DuckDBPyRelation | Rows) -> None:
     separator = "[\n"
     with relation.arrow() as batches:
         for batch in batches:

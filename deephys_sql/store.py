@@ -26,6 +26,7 @@ from deephys_sql.recording.arrays_recording import record_arrays
 from deephys_sql.recording.directions_adding import add_directions
 from deephys_sql.recording.request import RecordingRequest
 from deephys_sql.recording.writer import WRITING_MEMORY, RecordingWriter, Transaction, derive
+from deephys_sql.rows import Rows, parsed
 
 if TYPE_CHECKING:
     from deephys_sql.experiments.importing import ImportedRuns
@@ -133,7 +134,7 @@ class Store:
 
     # Asking.
 
-    def sql(self, text: str, /, **parameters: Any) -> duckdb.DuckDBPyRelation:
+    def sql(self, text: str, /, **parameters: Any) -> Rows:
         """Run one SQL statement on the store's views, with `$name` parameters.
 
         >>> import deephys_sql as dp, tempfile
@@ -141,23 +142,17 @@ class Store:
         >>> store.sql("select $x + 1 as y", x=1).fetchall()
         [(2,)]
 
-        Returns a DuckDB relation: `.fetchall()`, `.df()` (pandas), `.arrow()` (Arrow record batches),
-        `.to_arrow_table()`, `.to_parquet(path)`; each of them runs the statement.
-        Raises `QueryError` with DuckDB's message when the statement can't be prepared; errors that come up while rows are
-        computed are `duckdb.Error`.
+        Returns the rows, which are computed when they are read: `.fetchall()`, `.df()` (pandas), `.to_arrow_table()`, and whatever
+        else a DuckDB relation has, such as `.columns`, `.pl()`, `.arrow()` (Arrow record batches), `.to_parquet(path)`; each of
+        them runs the statement. One that is no SELECT, such as `copy (select ...) to 'file.csv'`, is run at once.
+        Raises `QueryError` with DuckDB's message when the statement can't be prepared; see `deephys_sql.rows.Rows` for errors that
+        come up while rows are computed.
         """
-        try:
-            statements = duckdb.extract_statements(text)
-            relation = self._cursor().sql(statements[0], params=parameters) if len(statements) == 1 else None
-        except duckdb.Error as error:
-            raise QueryError(str(error)) from error
-        if len(statements) > 1:
-            raise QueryError(f"these are {len(statements)} statements, and one is run at a time: {text!r}.")
-        if relation is None:
-            raise QueryError(f'{text!r} is no SQL statement. Write one, such as "select * from recording".')
-        return relation
+        rows = self._rows(text, parameters)
+        prepared = rows.relation  # so that mistakes in the statement are said now
+        return rows if rows.is_select else prepared
 
-    def query(self, name: str, /, **parameters: Any) -> duckdb.DuckDBPyRelation:
+    def query(self, name: str, /, **parameters: Any) -> Rows:
         """Run a named query, one of the files in `queries/`; `deephys-sql queries` lists them.
 
         >>> import deephys_sql as dp, tempfile
@@ -166,13 +161,14 @@ class Store:
         []
 
         Returns what `sql` returns. Raises `UnknownNameError` for a query, a parameter, or a model, layer or dataset that
-        isn't there, `QueryError` for a parameter of the wrong type.
+        isn't there, `QueryError` for a parameter of the wrong type, and when rows are read, for a condition with a column that
+        isn't there.
         """
         known = query.available()
         require_name("query", name, known)
         text, bound = known[name].bind(parameters)
         self._require_names(bound)
-        return self.sql(text, **bound)
+        return self._rows(text, bound)
 
     def scores(
         self, model: str, layer: str, *, dataset: str, reference: str | None = None, progress: bool = True
@@ -191,7 +187,7 @@ class Store:
         reference: the dataset to measure against; without it the model's default reference, whose scores are kept and only read.
             Others are computed in array code when this is called, the same numbers to the last bit as those of the macro.
 
-        Returns what `sql` returns, a row a neuron in their order: layer, neuron, activation_ratio, response_loss, novelty, spurious
+        Returns a DuckDB relation, a row a neuron in their order: layer, neuron, activation_ratio, response_loss, novelty, spurious
         (0..1), reason, fewest_images, as in the view `neuron_score`. Raises `UnknownNameError` for a model, layer or dataset that
         isn't there, or a recording without the layer.
         Source: Sarkar et al., "Deephys", sections 2.2, 4.4 and 4.5.
@@ -206,7 +202,7 @@ class Store:
             )
         return scores.scores(cursor, layer, asked, progress=progress)
 
-    def models(self) -> duckdb.DuckDBPyRelation:
+    def models(self) -> Rows:
         """The models and their default references.
 
         >>> import deephys_sql as dp, tempfile
@@ -215,7 +211,7 @@ class Store:
         """
         return self.sql("select * from model order by model")
 
-    def datasets(self) -> duckdb.DuckDBPyRelation:
+    def datasets(self) -> Rows:
         """The datasets and their numbers of images.
 
         >>> import deephys_sql as dp, tempfile
@@ -224,7 +220,7 @@ class Store:
         """
         return self.sql("select * from dataset order by dataset")
 
-    def layers(self, model: str) -> duckdb.DuckDBPyRelation:
+    def layers(self, model: str) -> Rows:
         """The layers of a model, in the order recorded.
 
         >>> import deephys_sql as dp, numpy as np, tempfile
@@ -238,7 +234,7 @@ class Store:
         self._require_names({"model": model})
         return self.sql("select * from layer where model = $model order by position", model=model)
 
-    def recordings(self) -> duckdb.DuckDBPyRelation:
+    def recordings(self) -> Rows:
         """The recordings with their provenance."""
         return self.sql("select * from recording order by model, not is_reference, dataset")
 
@@ -552,7 +548,7 @@ class Store:
         before = annotations.embedded(use(self._opened.connection.cursor()), subject, author)
         self._log.write(subject, words, author=author, withdraw=withdraw, before=before)
 
-    def annotations(self, *, history: bool = False) -> duckdb.DuckDBPyRelation:
+    def annotations(self, *, history: bool = False) -> Rows:
         """What everybody says now, oldest first; or every entry there was."""
         return self.sql(f"select * from annotation{'_history' if history else ''} order by written_at, annotation")
 
@@ -618,6 +614,13 @@ class Store:
         self._opened.let_go()
         self._opened = newest
         self._names.clear()
+
+    def _rows(self, text: str, parameters: Mapping[str, Any]) -> Rows:
+        statement = parsed(text)
+        try:
+            return Rows(self._cursor(), statement, parameters)
+        except duckdb.Error as error:
+            raise QueryError(str(error)) from error
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         cursor = use(self._opened.connection.cursor())

@@ -260,16 +260,3 @@ def test_queries_of_an_empty_store(store):
     assert store.query("recordings").fetchall() == []
     with pytest.raises(UnknownNameError, match="there is none"):
         store.query("accuracy_drop", model="net")
-
-
-def test_sql_errors_are_ours(recorded):
-    """SQL that DuckDB refuses is a QueryError with DuckDB's message; what fails while rows are fetched keeps that message."""
-    with pytest.raises(QueryError, match="nosuch"):
-        recorded.sql("select * from nosuch")
-    with pytest.raises((QueryError, duckdb.Error), match="out now"):
-        recorded.sql("select error('out now') from range(2)").fetchall()
-
-
-def test_duckdb_is_what_runs(recorded):
-    """store.query returns a DuckDB relation."""
-    assert isinstance(recorded.query("recordings"), duckdb.DuckDBPyRelation)

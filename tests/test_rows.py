@@ -1,0 +1,82 @@
+"""What `Store.sql` and `Store.query` give: rows computed when they are read, and the DuckDB relation behind them."""
+
+import copy
+import pickle
+
+import duckdb
+import numpy as np
+import pytest
+
+import deephys_sql as dp
+from deephys_sql.errors import QueryError
+
+TOP = {"model": "net", "layer": "fc", "neuron": 0, "dataset": "clean"}
+
+
+def test_each_way_of_reading_runs_the_statement(recorded) -> None:
+    """Each method gives the same rows, as often as it is called, and those that the relation gives."""
+    rows = recorded.query("top_images", **TOP, k=5)
+    expected = rows.relation.fetchall()
+    assert len(expected) == len(rows) == 5
+    for _ in range(2):
+        assert rows.fetchall() == expected
+        assert rows.df()["image"].tolist() == [row[1] for row in expected]
+        assert rows.fetchnumpy()["image"].tolist() == [row[1] for row in expected]
+        assert rows.to_arrow_table()["image"].to_pylist() == [row[1] for row in expected]
+
+
+def test_whatever_a_relation_has(recorded, tmp_path) -> None:
+    """What isn't defined for rows is the relation's: columns, filters, files, how it looks, and reading it from DuckDB."""
+    rows = recorded.query("top_images", **TOP, k=5)
+    assert rows.columns == rows.relation.columns
+    assert "image" in rows and "nosuch" not in rows
+    assert rows.filter("rank = 1").fetchall() == rows.fetchall()[:1]
+    rows.to_parquet(str(tmp_path / "rows.parquet"))
+    assert duckdb.read_parquet(str(tmp_path / "rows.parquet")).fetchall() == rows.fetchall()
+    assert repr(rows) == repr(rows.relation)
+    assert rows._repr_mimebundle_()["text/html"].startswith("<table")
+    assert duckdb.sql("select count(*) from rows").fetchall() == [(5,)]
+    assert rows["image"].fetchall() == [(row[1],) for row in rows.fetchall()]
+    with pytest.raises(AttributeError, match="nosuch"):
+        _ = rows.nosuch
+
+
+def test_errors_are_ours(recorded) -> None:
+    """What can't be parsed or prepared is said at once, a condition's mistakes and what fails on the way when rows are read."""
+    for text in ("select * from nosuch", "selec 1", "select $x", "", "select 1; select 2"):
+        with pytest.raises(QueryError):
+            recorded.sql(text)
+    failing = recorded.sql("select error('out now') from range(2)")
+    mistaken = recorded.query("top_images", **TOP, where="nosuch = 1")
+    for read in ("fetchall", "df", "fetchnumpy"):
+        with pytest.raises(QueryError, match="out now"):
+            getattr(failing, read)()
+        with pytest.raises(QueryError, match="nosuch"):
+            getattr(mistaken, read)()
+    with pytest.raises(QueryError, match="nosuch"):
+        _ = mistaken.columns
+
+
+def test_what_is_no_select_runs_at_once(recorded, tmp_path) -> None:
+    """A statement that isn't a SELECT has its effect without being read."""
+    recorded.sql(f"copy (select 7 as n) to '{tmp_path / 'n.csv'}'")
+    assert (tmp_path / "n.csv").read_text() == "n\n7\n"
+    assert recorded.sql("describe model").fetchall()
+
+
+def test_rows_are_neither_copied_nor_pickled(recorded) -> None:
+    """A connection can't be pickled; the error says so, and copying asks the same connection."""
+    rows = recorded.query("recordings")
+    assert copy.copy(rows).fetchall() == rows.fetchall()
+    with pytest.raises(TypeError, match="pickle"):
+        pickle.dumps(rows)
+
+
+def test_rows_stay_those_of_their_version(tmp_path) -> None:
+    """Rows that somebody holds read the version of the store that they were asked of."""
+    with dp.open(tmp_path / "study.duckdb") as store:
+        rows = store.sql("select dataset from recording order by dataset")
+        for dataset in ("day", "night"):
+            store.add_recording(model="net", dataset=dataset, activations={}, logits=np.eye(3), progress=False)
+        assert rows.fetchall() == []
+        assert store.sql("select dataset from recording order by dataset").fetchall() == [("day",), ("night",)]
