@@ -121,14 +121,15 @@ def refresh_views(connection: duckdb.DuckDBPyConnection) -> None:
         of_users = _drop_statements(connection)
         for text in texts:
             connection.execute(text)
-        define_wide(connection)
+        derive_runs(connection)
         connection.execute("delete from stored_views")
         ours = sorted(_drop_statements(connection) - of_users)
         connection.execute("insert into stored_views select ?, unnest(?)", [checksum, ours])
 
 
-def define_wide(connection: duckdb.DuckDBPyConnection) -> None:
-    """Define the view experiment_wide anew: its columns are the parameters, metrics and tags that there are."""
+def derive_runs(connection: duckdb.DuckDBPyConnection) -> None:
+    """Derive anew which model each run belongs to, and define the view experiment_wide, a column a parameter, metric and tag."""
+    connection.execute(assets.sql("experiments/name_runs.sql"))
     for (statement,) in connection.execute(assets.sql(WIDE)).fetchall():
         connection.execute(statement)
 

@@ -371,6 +371,14 @@ response = Table(
     comment="Normalised responses, against the model's default reference.",
 )
 
+stored_matched_run = Table(
+    "stored_matched_run", views,
+    Column("run", String, comment="Id of the run."),
+    Column("model", String, comment="Name of the model."),
+    Column("matched_by", String, comment="Why this model, as in the view experiment."),
+    comment="One row a run that belongs to a model of this store, looked up in what there is now.",
+)
+
 stored_value = Table(
     "stored_value", views,
     Column("recording_id", Integer, comment="Id of the recording."),
@@ -662,6 +670,14 @@ stored_named_recording = Table(
     Column("model_name", String, nullable=False, comment="Name of the model."),
     Column("dataset_name", String, nullable=False, comment="Name of the dataset."),
     comment="One row a recording: its names and ids.",
+)
+
+stored_named_run = Table(
+    "stored_named_run", tables,
+    Column("run", String, nullable=False, comment="Id of the run."),
+    Column("model_name", String, nullable=False, comment="Name of the model."),
+    Column("matched_by", String, nullable=False, comment="Why this model, as in the view experiment."),
+    comment="One row a run that belongs to a model of this store.",
 )
 
 stored_neuron = Table(

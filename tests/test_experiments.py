@@ -305,6 +305,29 @@ def test_a_run_finds_a_model_that_is_recorded_later(store, tmp_path):
     assert store.sql("select model, matched_by, param_lr from experiment_wide").fetchall() == [("late", "model", 1.0)]
 
 
+@pytest.mark.parametrize(
+    "tampering",
+    [
+        "update stored_named_run set model_name = 'other'",
+        "update stored_named_run set matched_by = 'name'",
+        "delete from stored_named_run",
+        "insert into stored_named_run values ('gone', 'net', 'model')",
+        "update stored_experiment set model_name = null, name = null",
+    ],
+)
+def test_check_finds_a_run_of_another_model(store, tmp_path, tampering):
+    """check() names the runs whose model is not the one that they say; it is kept, as questions about runs join it."""
+    record(store, "net")
+    store.add_experiments(write(tmp_path / "runs.csv", "run,model,lr\na,net,1\nb,none,2\n"), progress=False)
+    assert store.check() == []
+    store.close()
+    with duckdb.connect(str(store.path)) as connection:
+        connection.execute(tampering)
+    with dp.open(store.path, read_only=True) as store:
+        (problem,) = store.check()
+    assert re.search(r"run (a|gone): .+ belongs to (net|none)", problem)
+
+
 # What must not come in.
 
 

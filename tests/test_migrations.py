@@ -26,8 +26,15 @@ def rows(path: Path, tables: tuple[str, ...] = TABLES) -> dict[str, list[tuple]]
         return {table: connection.execute(f"from {table}").fetchall() for table in tables}
 
 
+def undo_models_of_runs(connection: duckdb.DuckDBPyConnection) -> None:
+    """Leave a store as migration 12 finds it."""
+    connection.execute("drop table stored_named_run")
+    connection.execute("delete from stored_migration where version >= 12")
+
+
 def undo_pictures(connection: duckdb.DuckDBPyConnection) -> None:
     """Leave a store as migration 11 finds it."""
+    undo_models_of_runs(connection)
     first = (assets.folder("migrations") / "0001_store.sql").read_text()
     start = first.index("create table stored_image (")
     connection.execute("create temp table kept_image as from stored_image")
@@ -218,6 +225,22 @@ def test_pictures(tmp_path: Path) -> None:
     with dp.open(path) as store:
         assert store.check() == []
         assert store.sql(compressed).fetchall() == new
+
+
+def test_models_of_runs(tmp_path: Path) -> None:
+    """Migration 12 finds the model of each run of an older store."""
+    path = tmp_path / "study.duckdb"
+    with dp.open(path) as store:
+        make.random_study().record(store)
+        make.add_runs(store, tmp_path)
+        runs = store.sql("select * from experiment order by run").fetchall()
+        assert [row[1] for row in runs] == ["net", None]
+    with duckdb.connect(str(path)) as connection:
+        undo_models_of_runs(connection)
+    assert dp.migrate(path) is not None
+    with dp.open(path) as store:
+        assert store.check() == []
+        assert store.sql("select * from experiment order by run").fetchall() == runs
 
 
 WIDTHS = (1, 16, 17, 32, 33, 63, 64, 65, 129)

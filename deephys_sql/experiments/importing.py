@@ -125,7 +125,7 @@ def take(
         added, updated = connection.execute(assets.sql("experiments/count_incoming.sql")).fetchone()
         with migrations.transaction(connection):
             connection.execute(assets.sql("experiments/take_incoming.sql"))
-            migrations.define_wide(connection)
+            migrations.derive_runs(connection)
         matches = connection.execute(assets.sql("experiments/list_matches.sql")).fetchall()
     finally:
         connection.execute(assets.sql("experiments/drop_incoming.sql"))

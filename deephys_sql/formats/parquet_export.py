@@ -31,7 +31,7 @@ PIECE_BYTES = 32 * 2**20  # of pictures in memory at once
 NOT_BY_ROWS = frozenset(
     (
         *("migration", "views", "category_list", "category", "model", "dataset", "layer", "recording"),
-        *("activation", "piece", "neuron_score", "named_recording", "named_layer", "neuron", "reference_maximum"),
+        *("activation", "piece", "neuron_score", "named_recording", "named_layer", "named_run", "neuron", "reference_maximum"),
     )
 )
 

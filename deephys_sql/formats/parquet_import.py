@@ -264,7 +264,7 @@ class _Restore:
             for rows in read(part.path, rows=100_000):
                 self._insert(f"stored_{part.table}", self._unknown(self._with_ids(rows, part), part), ids, part.path)
         if self._of("experiment"):
-            migrations.define_wide(self._connection)
+            migrations.derive_runs(self._connection)
 
     def _read_top_images(self) -> None:
         """Insert top images, with the labels and predictions of the store beside them, not those of the export."""

@@ -496,8 +496,12 @@ def delete_recording(connection: duckdb.DuckDBPyConnection, recording_id: int) -
 
 
 def derive(connection: duckdb.DuckDBPyConnection, model_id: int) -> None:
-    """Derive names, and what is kept of each neuron, anew, and those scores of a model against its default reference that are missing."""
+    """Derive names, models of runs, and what is kept of each neuron, anew, and the scores of a model that are missing.
+
+    Scores are against its default reference.
+    """
     connection.execute(assets.sql("recording/derive.sql"))
+    connection.execute(assets.sql("experiments/name_runs.sql"))
     connection.execute(assets.sql("recording/delete_stale_scores.sql"), {"model_id": model_id})
     rows = connection.execute(assets.sql("recording/select_unscored_layers.sql"), {"model_id": model_id}).fetchall()
     for ids in rows:

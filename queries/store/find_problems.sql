@@ -230,4 +230,10 @@ from (
     where dataset_id not in (select dataset_id from stored_recording)
 ) as t
 where t.count > 0
+union all
+select 'run ' || run || ': stands with ' || coalesce('model ' || n.model_name, 'no model') || ', and belongs to ' || coalesce(m.model, 'none') || '.'
+from stored_named_run as n
+full join stored_matched_run as m using (run)
+where n.model_name is distinct from m.model
+    or n.matched_by is distinct from m.matched_by
 order by 1

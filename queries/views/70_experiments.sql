@@ -3,8 +3,8 @@
 -- The view experiment_wide, a column a parameter, metric and tag, is defined by queries/experiments/define_wide.sql.
 
 -- What a run says of its model, and the place of each in the order in which they count: 1 the model's name, 2 its weights, 3 the
--- checkpoint's path or file, 4 the run's name, 5 its id.
-create view experiment as
+-- checkpoint's path or file, 4 the run's name, 5 its id. The table stored_named_run keeps it.
+create view stored_matched_run as
 with named as (
     select
         e.run,
@@ -34,29 +34,33 @@ candidate as (
     from stored_experiment as e
     join stored_recording as r on r.weights_checksum = e.weights_checksum
     join stored_model as m on m.model_id = r.model_id
-),
-matched as (
-    select
-        c.run,
-        min_by(c.model, (c.place, c.model)) as model,
-        min(c.place) as place
-    from candidate as c
-    group by c.run
 )
 select
+    c.run,
+    min_by(c.model, (c.place, c.model)) as model,
+    ['model', 'weights', 'checkpoint', 'name', 'run'][min(c.place)] as matched_by
+from candidate as c
+group by c.run;
+comment on view stored_matched_run is 'One row a run that belongs to a model of this store, looked up in what there is now.';
+comment on column stored_matched_run.run is 'Id of the run.';
+comment on column stored_matched_run.model is 'Name of the model.';
+comment on column stored_matched_run.matched_by is 'Why this model, as in the view experiment.';
+
+create view experiment as
+select
     e.run,
-    m.model,
+    n.model_name as model,
     e.name,
     e.study,
     e.status,
     e.started,
     e.ended,
-    ['model', 'weights', 'checkpoint', 'name', 'run'][m.place] as matched_by,
+    n.matched_by,
     e.checkpoint,
     e.source,
     e.imported_at
 from stored_experiment as e
-left join matched as m on m.run = e.run;
+left join stored_named_run as n using (run);
 comment on view experiment is 'One row a run: one training or evaluation that somebody tracked, and the model of this store that it belongs to.';
 comment on column experiment.run is 'Id of the run; unique in the store.';
 comment on column experiment.model is 'Name of the model of this store; NULL when none matches.';
@@ -73,12 +77,12 @@ comment on column experiment.imported_at is 'When it was imported last, in UTC.'
 create view experiment_param as
 select
     p.run,
-    e.model,
+    n.model_name as model,
     p.name,
     p.value,
     try_cast(p.value as double) as number
 from stored_experiment_param as p
-join experiment as e on e.run = p.run;
+left join stored_named_run as n using (run);
 comment on view experiment_param is 'What each run was started with, such as its learning rate.';
 comment on column experiment_param.run is 'Id of the run.';
 comment on column experiment_param.model is 'Name of the model that the run belongs to.';
@@ -89,13 +93,13 @@ comment on column experiment_param.number is 'Its value as a number; NULL when i
 create view experiment_metric as
 select
     x.run,
-    e.model,
+    n.model_name as model,
     x.name,
     x.step,
     x.recorded_at,
     x.value
 from stored_experiment_metric as x
-join experiment as e on e.run = x.run;
+left join stored_named_run as n using (run);
 comment on view experiment_metric is 'What each run measured, step by step.';
 comment on column experiment_metric.run is 'Id of the run.';
 comment on column experiment_metric.model is 'Name of the model that the run belongs to.';
@@ -107,11 +111,11 @@ comment on column experiment_metric.value is 'The number.';
 create view experiment_tag as
 select
     t.run,
-    e.model,
+    n.model_name as model,
     t.name,
     t.value
 from stored_experiment_tag as t
-join experiment as e on e.run = t.run;
+left join stored_named_run as n using (run);
 comment on view experiment_tag is 'What was noted on each run.';
 comment on column experiment_tag.run is 'Id of the run.';
 comment on column experiment_tag.model is 'Name of the model that the run belongs to.';
