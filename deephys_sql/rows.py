@@ -8,16 +8,21 @@ import duckdb
 
 from deephys_sql.errors import QueryError
 
+LONGEST_KEPT = 20_000  # characters; statements with long lists of ids in them would fill the memory
 
-@lru_cache(maxsize=512)
+
 def parsed(text: str) -> duckdb.Statement:
-    """Return one SQL statement, parsed, which takes a tenth of the time of most questions.
+    """Return one SQL statement, parsed, which takes a tenth of the time of most questions, and only the first time.
 
     >>> parsed("select 1").type.name
     'SELECT'
 
     Raises `QueryError` for a text that isn't exactly one statement.
     """
+    return _kept(text) if len(text) <= LONGEST_KEPT else _parsed(text)
+
+
+def _parsed(text: str) -> duckdb.Statement:
     try:
         statements = duckdb.extract_statements(text)
     except duckdb.Error as error:
@@ -27,6 +32,9 @@ def parsed(text: str) -> duckdb.Statement:
     if len(statements) > 1:
         raise QueryError(f"these are {len(statements)} statements, and one is run at a time: {text!r}.")
     return statements[0]
+
+
+_kept = lru_cache(maxsize=512)(_parsed)
 
 
 class Rows:
@@ -47,6 +55,7 @@ class Rows:
 
     @property
     def is_select(self) -> bool:
+        """Whether there are rows to read; other statements are run by making their `relation`."""
         return self._statement.type == duckdb.StatementType.SELECT
 
     @cached_property
