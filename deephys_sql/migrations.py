@@ -18,6 +18,7 @@ from deephys_sql.recording.moving import move_activations
 from deephys_sql.recording.writer import WRITING_MEMORY
 
 WIDE = "experiments/define_wide.sql"
+NAME_RUNS = "experiments/name_runs.sql"
 MIGRATING_MEMORY = "1GB"  # what a migration may hold of a large store; pictures are written anew in less than half of it
 
 
@@ -129,7 +130,7 @@ def refresh_views(connection: duckdb.DuckDBPyConnection) -> None:
 
 def derive_runs(connection: duckdb.DuckDBPyConnection) -> None:
     """Derive anew which model each run belongs to, and define the view experiment_wide, a column a parameter, metric and tag."""
-    connection.execute(assets.sql("experiments/name_runs.sql"))
+    connection.execute(assets.sql(NAME_RUNS))
     for (statement,) in connection.execute(assets.sql(WIDE)).fetchall():
         connection.execute(statement)
 
@@ -137,7 +138,7 @@ def derive_runs(connection: duckdb.DuckDBPyConnection) -> None:
 def _views() -> tuple[list[str], str]:
     """Return the texts that define views and macros, and one checksum of them all."""
     texts = [f.read_text(encoding="utf-8") for f in sorted((assets.folder("queries") / "views").glob("*.sql"))]
-    return texts, hashlib.sha256("\0".join([*texts, assets.sql(WIDE)]).encode()).hexdigest()
+    return texts, hashlib.sha256("\0".join([*texts, assets.sql(WIDE), assets.sql(NAME_RUNS)]).encode()).hexdigest()
 
 
 class transaction:

@@ -67,7 +67,7 @@ class Published:
         self.file.close()
 
     def let_go(self) -> None:
-        """Close it, for DuckDB as soon as nobody holds a relation any more."""
+        """Close it, for DuckDB as soon as nobody holds rows or a relation of it any more."""
         del self.connection
         self.file.close()
 

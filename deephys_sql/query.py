@@ -114,6 +114,8 @@ def require_condition(text: str) -> str:
     'label = 3 and confidence > 0.9'
     """
     try:
+        if not text.strip():
+            raise ValueError("it is empty")
         for opening, closing in (("(", ")"), ("[", "]")):  # so that brackets inside are balanced
             (statement,) = duckdb.extract_statements(f"select {opening}\n{text}\n{closing}")
             if statement.type != duckdb.StatementType.SELECT:

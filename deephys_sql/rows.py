@@ -1,5 +1,6 @@
 """The rows of a SELECT on a store, computed when they are read."""
 
+import threading
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from typing import Any
@@ -8,11 +9,12 @@ import duckdb
 
 from deephys_sql.errors import QueryError
 
-LONGEST_KEPT = 20_000  # characters; statements with long lists of ids in them would fill the memory
+LONGEST_KEPT = 8_000  # characters; 256 statements of lists of ids take 65 MB
+STATEMENT_ERRORS = (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError)  # others are of the file or the machine
 
 
 def parsed(text: str) -> duckdb.Statement:
-    """Return one SQL statement, parsed, which takes a tenth of the time of most questions, and only the first time.
+    """Return one SQL statement, parsed, which takes a tenth of the time of most questions, and unless it is long only the first time.
 
     >>> parsed("select 1").type.name
     'SELECT'
@@ -34,24 +36,27 @@ def _parsed(text: str) -> duckdb.Statement:
     return statements[0]
 
 
-_kept = lru_cache(maxsize=512)(_parsed)
+_kept = lru_cache(maxsize=256)(_parsed)
 
 
 class Rows:
-    """The rows of a SELECT: a DuckDB relation that plans its statement once for each reading, where DuckDB's own does so twice.
+    """The rows of a SELECT: a DuckDB relation that reads by running its statement, where DuckDB's own parses and plans it once more.
 
     >>> rows = Rows(duckdb.connect(), parsed("select $x + 1 as y"), {"x": 1})
     >>> rows.fetchall(), rows.df()["y"].tolist(), rows.columns
     ([(2,)], [2], ['y'])
 
-    `fetchall`, `df` and `fetchnumpy` run the statement, each time anew. Whatever else a relation has (`columns`, `show`, `pl`,
-    `to_arrow_table`, `to_parquet`, `filter`, ...) is that of `relation`, and so is how it looks in a notebook.
-    Raises `QueryError` with DuckDB's message when the statement can't be prepared, or fails while these read it; what a relation
-    reads itself fails with `duckdb.Error`.
+    `fetchall`, `df` and `fetchnumpy` run the statement, each time anew, on the store as it was when they were asked for. Whatever
+    else a relation has (`columns`, `show`, `pl`, `to_arrow_table`, `to_parquet`, `filter`, ...) is that of `relation`, and so is how
+    it looks in a notebook; `rows.relation.union(others.relation)` needs the relations themselves. All are of one connection, which
+    does one thing at a time: several threads read one after the other, or better ask each for itself.
+    Raises `QueryError` with DuckDB's message when the statement can't be prepared or is wrong for the rows that these three read;
+    all else is a `duckdb.Error`.
     """
 
     def __init__(self, cursor: duckdb.DuckDBPyConnection, statement: duckdb.Statement, parameters: Mapping[str, Any]):
         self._cursor, self._statement, self._parameters = cursor, statement, parameters
+        self._reading = threading.Lock()  # a connection has one result at a time
 
     @property
     def is_select(self) -> bool:
@@ -63,26 +68,30 @@ class Rows:
         """DuckDB's relation of the statement, prepared."""
         try:
             return self._cursor.sql(self._statement, params=self._parameters)
-        except duckdb.Error as error:
+        except STATEMENT_ERRORS as error:
             raise QueryError(str(error)) from error
 
     def fetchall(self) -> list[tuple]:
         """Return the rows as tuples."""
         return self._read("fetchall")
 
-    def df(self):
+    def df(self, **options: Any):
         """Return the rows as a pandas data frame."""
-        return self._read("df")
+        return self._read("df", **options)
 
     def fetchnumpy(self) -> dict[str, Any]:
         """Return the columns as NumPy arrays."""
         return self._read("fetchnumpy")
 
-    def _read(self, method: str) -> Any:
+    def _read(self, method: str, **options: Any) -> Any:
         try:
-            return getattr(self._cursor.execute(self._statement, self._parameters), method)()
-        except duckdb.Error as error:
+            with self._reading:
+                return getattr(self._cursor.execute(self._statement, self._parameters), method)(**options)
+        except STATEMENT_ERRORS as error:
             raise QueryError(str(error)) from error
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *dir(duckdb.DuckDBPyRelation)]
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # what copying and pickling look for, before there is a statement

@@ -1,13 +1,16 @@
 """A store: one DuckDB file, opened, brought up to date, recorded into and asked."""
 
 import contextlib
+import copy
 import datetime
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import numpy as np
 
 from deephys_sql import annotations, assets, migrations, query, scores
 from deephys_sql.check import find_problems
@@ -134,7 +137,7 @@ class Store:
 
     # Asking.
 
-    def sql(self, text: str, /, **parameters: Any) -> Rows:
+    def sql(self, text: str, /, **parameters: Any) -> Rows | duckdb.DuckDBPyRelation:
         """Run one SQL statement on the store's views, with `$name` parameters.
 
         >>> import deephys_sql as dp, tempfile
@@ -209,7 +212,7 @@ class Store:
         >>> dp.open(tempfile.mkdtemp() + "/study.duckdb").models().columns
         ['model', 'reference', 'category_list']
         """
-        return self.sql("select * from model order by model")
+        return self._rows("select * from model order by model")
 
     def datasets(self) -> Rows:
         """The datasets and their numbers of images.
@@ -218,7 +221,7 @@ class Store:
         >>> dp.open(tempfile.mkdtemp() + "/study.duckdb").datasets().columns
         ['dataset', 'images', 'category_list']
         """
-        return self.sql("select * from dataset order by dataset")
+        return self._rows("select * from dataset order by dataset")
 
     def layers(self, model: str) -> Rows:
         """The layers of a model, in the order recorded.
@@ -232,11 +235,11 @@ class Store:
         Raises `UnknownNameError` for a model that isn't there.
         """
         self._require_names({"model": model})
-        return self.sql("select * from layer where model = $model order by position", model=model)
+        return self._rows("select * from layer where model = $model order by position", {"model": model})
 
     def recordings(self) -> Rows:
         """The recordings with their provenance."""
-        return self.sql("select * from recording order by model, not is_reference, dataset")
+        return self._rows("select * from recording order by model, not is_reference, dataset")
 
     def check(self) -> list[str]:
         """Read everything once and compare it with its checksums and counts; return what is wrong, best nothing.
@@ -550,7 +553,7 @@ class Store:
 
     def annotations(self, *, history: bool = False) -> Rows:
         """What everybody says now, oldest first; or every entry there was."""
-        return self.sql(f"select * from annotation{'_history' if history else ''} order by written_at, annotation")
+        return self._rows(f"select * from annotation{'_history' if history else ''} order by written_at, annotation")
 
     def embed_annotations(self) -> int:
         """Take the annotations written beside the store over into its file, so that it can be sent alone; return how many were new.
@@ -608,22 +611,22 @@ class Store:
             self._read_newest()
 
     def _read_newest(self) -> None:
-        """Read the version that is published now. Relations that somebody holds go on reading the one before."""
+        """Read the version that is published now. Rows and relations that somebody holds go on reading the one before."""
         newest = Published(self._file)
         self._annotations = annotations.Gathered(newest.connection, self._log)
         self._opened.let_go()
         self._opened = newest
         self._names.clear()
 
-    def _rows(self, text: str, parameters: Mapping[str, Any]) -> Rows:
-        statement = parsed(text)
-        try:
-            return Rows(self._cursor(), statement, parameters)
-        except duckdb.Error as error:
-            raise QueryError(str(error)) from error
+    def _rows(self, text: str, parameters: Mapping[str, Any] = MappingProxyType({})) -> Rows:
+        kept = {name: value.item() if isinstance(value, np.generic) else copy.deepcopy(value) for name, value in parameters.items()}
+        return Rows(self._cursor(), parsed(text), kept)
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
-        cursor = use(self._opened.connection.cursor())
+        try:
+            cursor = use(self._opened.connection.cursor())
+        except duckdb.ConnectionException as error:
+            raise QueryError(f"{self.path} was closed. Ask inside of its `with` block, or open it again.") from error
         self._annotations.show(cursor)
         return cursor
 

@@ -313,6 +313,8 @@ def test_a_run_finds_a_model_that_is_recorded_later(store, tmp_path):
         "delete from stored_named_run",
         "insert into stored_named_run values ('gone', 'net', 'model')",
         "update stored_experiment set model_name = null, name = null",
+        "insert into stored_named_run from stored_named_run",
+        "delete from stored_experiment where run = 'b'",
     ],
 )
 def test_check_finds_a_run_of_another_model(store, tmp_path, tampering):
@@ -325,7 +327,23 @@ def test_check_finds_a_run_of_another_model(store, tmp_path, tampering):
         connection.execute(tampering)
     with dp.open(store.path, read_only=True) as store:
         (problem,) = store.check()
-    assert re.search(r"run (a|gone): .+ belongs to (net|none)", problem)
+    assert re.fullmatch(
+        r"run (a|gone): stands with (no model|model \w+ \(by \w+\)), and belongs to (none|net \(by model\))\.|run a: stands with 2 models\."
+        r"|rows of stored_experiment_param belong to no run: 2\.",
+        problem,
+    )
+
+
+def test_what_is_undone_leaves_runs_as_they_were(store, tmp_path):
+    """A run finds a model when its recording is complete, and not one that was undone."""
+    store.add_experiments(write(tmp_path / "runs.csv", "run,model\na,late\n"), progress=False)
+    models = "select model from experiment union all select model from experiment_wide"
+    with pytest.raises(RuntimeError), store.transaction():
+        record(store, "late")
+        raise RuntimeError
+    assert store.sql(models).fetchall() == [(None,), (None,)]
+    record(store, "late")
+    assert store.sql(models).fetchall() == [("late",), ("late",)]
 
 
 # What must not come in.

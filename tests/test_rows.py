@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import duckdb
 import numpy as np
@@ -29,6 +30,9 @@ def test_whatever_a_relation_has(recorded, tmp_path) -> None:
     """What isn't defined for rows is the relation's: columns, filters, files, how it looks, and reading it from DuckDB."""
     rows = recorded.query("top_images", **TOP, k=5)
     assert rows.columns == rows.relation.columns
+    assert {"columns", "fetchall", "show"} <= set(dir(rows))
+    assert rows.df(date_as_object=True).equals(rows.df())
+    assert rows.relation.union(rows.relation).fetchall() == rows.fetchall() * 2
     assert "image" in rows and "nosuch" not in rows
     assert rows.filter("rank = 1").fetchall() == rows.fetchall()[:1]
     rows.to_parquet(str(tmp_path / "rows.parquet"))
@@ -55,6 +59,33 @@ def test_errors_are_ours(recorded) -> None:
             getattr(mistaken, read)()
     with pytest.raises(QueryError, match="nosuch"):
         _ = mistaken.columns
+    with pytest.raises(QueryError, match="it is empty"):
+        recorded.query("top_images", **TOP, where=" ")
+
+
+def test_threads_read_all_rows(recorded) -> None:
+    """Rows that several threads read are whole in each."""
+    rows = recorded.sql("select neuron, image from activation")
+    expected = sorted(rows.fetchall())
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: sorted(rows.fetchall()), range(24)):
+            assert found == expected
+        for frame in pool.map(lambda _: rows.df(), range(24)):
+            assert len(frame) == len(expected)
+
+
+def test_parameters_stay_as_they_were(recorded) -> None:
+    """A list that is changed afterwards does not change the rows that were asked for with it."""
+    numbers = [1, 2]
+    rows = recorded.sql("select unnest($numbers)", numbers=numbers)
+    numbers.append(3)
+    assert rows.fetchall() == rows.relation.fetchall() == [(1,), (2,)]
+
+
+def test_parameters_of_numpy(recorded) -> None:
+    """Scalars of NumPy, as a cell of a data frame is, are taken for the numbers and texts that they are."""
+    given = {"i": np.int64(3), "f": np.float32(0.5), "t": np.str_("x"), "b": np.bool_(True), "list": [1, 2]}
+    assert recorded.sql("select $i, $f, $t, $b, $list", **given).fetchall() == [(3, 0.5, "x", True, [1, 2])]
 
 
 def test_what_is_no_select_runs_at_once(recorded, tmp_path) -> None:

@@ -101,8 +101,9 @@ def test_closed_store(path: Path) -> None:
         pass
     with duckdb.connect(str(path)):
         pass
-    with pytest.raises(QueryError):
-        store.sql("select 1")
+    for ask in (lambda: store.sql("select 1"), lambda: store.query("recordings"), store.check):
+        with pytest.raises(QueryError, match=r"study\.duckdb was closed. Ask inside"):
+            ask()
     store.close()
 
 

@@ -231,9 +231,29 @@ from (
 ) as t
 where t.count > 0
 union all
-select 'run ' || run || ': stands with ' || coalesce('model ' || n.model_name, 'no model') || ', and belongs to ' || coalesce(m.model, 'none') || '.'
+select 'run ' || run || ': stands with ' || coalesce('model ' || n.model_name || ' (by ' || n.matched_by || ')', 'no model')
+    || ', and belongs to ' || coalesce(m.model || ' (by ' || m.matched_by || ')', 'none') || '.'
 from stored_named_run as n
 full join stored_matched_run as m using (run)
 where n.model_name is distinct from m.model
     or n.matched_by is distinct from m.matched_by
+union all
+select 'run ' || n.run || ': stands with ' || count(*) || ' models.'
+from stored_named_run as n
+group by n.run
+having count(*) > 1
+union all
+select 'rows of ' || t.what || ' belong to no run: ' || count(*) || '.'
+from (
+    select 'stored_experiment_param' as what, run
+    from stored_experiment_param
+    union all
+    select 'stored_experiment_metric', run
+    from stored_experiment_metric
+    union all
+    select 'stored_experiment_tag', run
+    from stored_experiment_tag
+) as t
+where t.run not in (select run from stored_experiment)
+group by t.what
 order by 1
