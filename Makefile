@@ -13,7 +13,7 @@ VENV_1 := .venv-datasette1
 # A file of tests in each process, one a core.
 PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile
 
-.PHONY: help demo cifar10 examples test test-fast lint bench bench-full bench-deephys-files bench-layouts bench-publishing bench-pages screenshots schema clean
+.PHONY: help demo cifar10 examples test test-fast lint bench bench-full bench-imagenet bench-deephys-files bench-layouts bench-publishing bench-pages screenshots schema clean
 
 help:
 	@echo "make demo             train, record and report on Colored MNIST into $(STORE), and serve it until Ctrl-C"
@@ -26,6 +26,7 @@ help:
 	@echo "make screenshots      the pictures of the site in README.md, from $(STORE), with Debian's chromium"
 	@echo "make bench            recording, questions and their growth, beside NumPy, torch, Polars, HDF5 (minutes, small)"
 	@echo "make bench-full       the same at 50,000 images x 2,048 neurons x 4 datasets into benchmarks/RESULTS.md (12 minutes, 10 GB of disk)"
+	@echo "make bench-imagenet   recording and questions at 1.28 million images x 2,048 neurons (ten minutes, 10 GB of disk)"
 	@echo "make bench-deephys-files   importing a data file of the original, beside the package that writes it (minutes)"
 	@echo "make bench-layouts    the physical layouts that were compared (minutes, 40 GB of disk)"
 	@echo "make bench-publishing what writing on a copy of the store costs (minutes, 4 GB of disk)"
@@ -89,6 +90,9 @@ bench: $(VENV)/bench.stamp
 
 bench-full: $(VENV)/bench.stamp
 	$(BIN)/python benchmarks/results.py --size full --output benchmarks/RESULTS.md --picture benchmarks/growth.svg
+
+bench-imagenet: $(VENV)/bench.stamp
+	$(BIN)/python benchmarks/growth.py --size imagenet --folder build/bench/imagenet
 
 bench-deephys-files: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/deephys_files.py

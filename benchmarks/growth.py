@@ -1,13 +1,17 @@
 """How the answers grow with images, neurons, datasets and recordings.
 
     python benchmarks/growth.py --size full --picture benchmarks/growth.svg     (three minutes, 2 GB of disk)
+    python benchmarks/growth.py --size imagenet --folder build/bench/imagenet   (ten minutes, 10 GB of disk)
 
-From one study, each of the four is made larger alone, to three sizes; all sizes are asked in turn.
+From one study, each of the four is made larger alone, to three sizes; all sizes are asked in turn. `imagenet` goes to the 1.28 million
+images of ImageNet's training set.
 """
 
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import altair
@@ -30,7 +34,29 @@ SIZES = {
         "datasets": [Study(500, 64, datasets=1), Study(500, 64, datasets=2), Study(500, 64, datasets=4)],
         "models": [Study(500, 64, models=1), Study(500, 64, models=4), Study(500, 64, models=10)],
     },
+    "imagenet": {
+        "images": [
+            Study(50_000, 2048, datasets=1, categories=1000),
+            Study(250_000, 2048, datasets=1, categories=1000),
+            Study(1_280_000, 2048, datasets=1, categories=1000),
+        ]
+    },
 }
+
+
+def recorded(study: Study, folder: Path) -> list[str]:
+    """Make the store of a study; give a row of what that took in this process, which is to be a new one."""
+    before = measure.peak_megabytes()
+    timing, path = measure.timed(study.store, folder)
+    size = path.stat().st_size
+    activations = study.images * study.neurons * study.datasets * study.models
+    return [
+        f"{study.images:,} images x {study.neurons:,} neurons x {study.datasets} x {study.models}",
+        f"{timing.wall:.0f} ({timing.processor:.0f})",
+        f"{measure.peak_megabytes() - before:,.0f}",
+        f"{size / 1e9:.2f}",
+        f"{size / activations:.2f}",
+    ]
 
 
 def hot(asked: Asked) -> Iterator[Question]:
@@ -90,8 +116,16 @@ def main(named: str, folder: Path | None, turns: int, file: Path | None) -> None
     with tempfile.TemporaryDirectory() as name:
         folder = folder or Path(name)
         folder.mkdir(parents=True, exist_ok=True)
+        rows = []
+        for study in dict.fromkeys(study for sizes in SIZES[named].values() for study in sizes):
+            if study.path(folder).exists():
+                continue
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                rows.append(pool.submit(recorded, study, folder).result())
+        if rows:
+            print(measure.table(["recorded", "s (processor s)", "MB of memory more at most", "GB", "bytes an activation"], rows) + "\n")
         found = pandas.DataFrame([row for what, sizes in SIZES[named].items() for row in grown(sizes, what, folder, turns)])
-    base = SIZES[named]["datasets"][1]
+    base = next(reversed(SIZES[named].values()))[0]
     print(
         f"From {base.images:,} images x {base.neurons:,} neurons x {base.datasets} datasets of one model, each made larger alone. "
         f"Milliseconds, medians of {turns} turns (of processor time).\n"

@@ -87,6 +87,7 @@ class Study:
             yield np.maximum(part + random.standard_normal(part.shape, np.float32) - 0.5, 0)
 
     def record(self, path: Path) -> None:
+        sides = {False: {"camera": "right"}, True: {"camera": "left"}}
         with dp.open(path) as store, store.transaction():
             for model in range(self.models):
                 for number, name in enumerate(self.names):
@@ -97,12 +98,16 @@ class Study:
                         labels=self.labels(number) if not model else None,
                         predictions=self.predicted(number),
                         categories=[f"category {c}" for c in range(self.categories)],
-                        image_metadata=None if model else [{"camera": "left" if left else "right"} for left in self.cameras],
+                        image_metadata=None if model else [sides[left] for left in self.cameras.tolist()],
                     )
+
+    def path(self, folder: Path) -> Path:
+        """Return the path of the store."""
+        return folder / f"{self.images}x{self.neurons}x{self.datasets}x{self.models}.duckdb"
 
     def store(self, folder: Path) -> Path:
         """Return the path of the store, which is made unless it is there."""
-        return measure.kept_store(folder / f"{self.images}x{self.neurons}x{self.datasets}x{self.models}.duckdb", self.record)
+        return measure.kept_store(self.path(folder), self.record)
 
 
 class Asked:

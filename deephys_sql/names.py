@@ -11,6 +11,12 @@ from deephys_sql.errors import UnknownNameError
 
 # What parameters of these names name.
 KINDS = {"model": "model", "layer": "layer", "dataset": "dataset", "reference": "dataset", "among": "dataset"}
+LISTED = {
+    "category": ("category", "store/select_known_categories.sql"),
+    "a": ("category", "store/select_known_categories.sql"),
+    "b": ("category", "store/select_known_categories.sql"),
+    "param": ("parameter of runs", "store/select_known_params.sql"),
+}
 
 
 def require_name(what: str, name: str, known: Iterable[str]) -> None:
@@ -27,7 +33,7 @@ def require_name(what: str, name: str, known: Iterable[str]) -> None:
 
 
 def require_stored(known_in: Callable[[str], list[tuple]], parameters: Mapping[str, Any]) -> None:
-    """Check parameters called model, layer, dataset, reference, neuron, image, category, a or b against what a store has.
+    """Check parameters called model, layer, dataset, reference, neuron, image, category, a, b or param against what a store has.
 
     >>> import deephys_sql as dp, tempfile
     >>> from deephys_sql import assets
@@ -56,9 +62,11 @@ def require_stored(known_in: Callable[[str], list[tuple]], parameters: Mapping[s
                 raise UnknownNameError(
                     f"there is no {parameter} {given[parameter]} in {whose} {given[whose]!r}: they are numbered 0 to {size - 1}."
                 )
-    for parameter in ("category", "a", "b"):
+    for parameter, (what, file) in LISTED.items():
         if parameter in given:
-            require_name("category", given[parameter], [row[0] for row in known_in("store/select_known_categories.sql")])
+            listed = [row[0] for row in known_in(file)]
+            if listed or parameter != "param":  # without runs there is nothing to ask of parameters, nor to mend
+                require_name(what, given[parameter], listed)
 
 
 def layer_title(connection: duckdb.DuckDBPyConnection, recording_id: int, layer_id: int) -> str:

@@ -53,7 +53,8 @@ class Parameter:
             converted = kind(value)
         except (TypeError, ValueError, OverflowError):
             converted = None
-        if converted is None or isinstance(value, bool) or (kind is int and not isinstance(value, str) and converted != value):
+        wrong = isinstance(value, bool) or (kind is int and not isinstance(value, str) and converted != value)
+        if converted is None or wrong or (self.type == "predicate" and not isinstance(value, str)):
             raise QueryError(f"parameter {self.name!r} must be {self.type}, such as {self.example!r}; got {value!r}.")
         if self.minimum is not None and converted < self.minimum:
             raise QueryError(f"parameter {self.name!r} must be at least {self.minimum}; got {value!r}.")

@@ -24,7 +24,7 @@ from click.testing import CliRunner
 
 import deephys_sql as dp
 from deephys_sql.cli import main
-from deephys_sql.errors import DeephysError, InvalidInputError, MissingExtraError, ReadOnlyError, SourceError
+from deephys_sql.errors import DeephysError, InvalidInputError, MissingExtraError, ReadOnlyError, SourceError, UnknownNameError
 from deephys_sql.experiments.items import flat
 
 STARTED = datetime.datetime(2026, 5, 1, 12, 0)
@@ -524,6 +524,8 @@ def test_worked_queries(store, tmp_path):
     drops = store.query("checkpoints_by_drop").to_dicts()
     places = [(row["place"], row["model"], row["run"], row["drop"]) for row in drops]
     assert places == [(1, "e1", "1", 0.125), (2, "e2", "2", 0.25), (3, "e3", "3", 0.375)]
+    with pytest.raises(UnknownNameError, match="no parameter of runs 'weight_decy': did you mean 'weight_decay'"):
+        store.query("scores_by_param", layer="fc", param="weight_decy")
     epochs = store.query("neuron_over_epochs", layer="fc", neuron=1).to_dicts()
     night = [row for row in epochs if row["dataset"] == "night"]
     assert [row["at"] for row in night] == [1.0, 2.0, 3.0] and night[0]["spurious_change"] is None

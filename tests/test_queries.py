@@ -143,6 +143,13 @@ def test_wrong_type(recorded, parameter, value):
         recorded.query("top_images", **arguments("top_images") | {parameter: value})
 
 
+@pytest.mark.parametrize("value", [5, 0.5, True, ["label = 3"]])
+def test_a_condition_is_a_text(recorded, value):
+    """A number, which SQL would take for true or false, is no condition."""
+    with pytest.raises(QueryError, match="'where' must be predicate, such as"):
+        recorded.query("top_images", **arguments("top_images") | {"where": value})
+
+
 @pytest.mark.parametrize("value", ["3", 3, 3.0])
 def test_integers_are_read_from_text(recorded, value):
     """3, 3.0 and "3" are the same neuron: the command line and the page give texts."""
