@@ -10,7 +10,7 @@ from deephys_sql.errors import InvalidInputError
 from deephys_sql.recording.batches import count, split
 from deephys_sql.recording.datasets import Samples, open_source
 from deephys_sql.recording.hooks import first_tensor, uncompiled
-from deephys_sql.recording.inputs import as_records
+from deephys_sql.recording.inputs import Records
 from deephys_sql.store import Store, open
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def record(
         raise InvalidInputError(
             "the loader shuffles, and an image's number is its place in the dataset: make the loader with shuffle=False."
         )
-    records = None if metadata is None else as_records(metadata)
+    records = None if metadata is None else Records(metadata)
     done = 0
     with (
         store.record(model, name, dataset, layers=layers, categories=categories, **options) as rec,

@@ -17,7 +17,7 @@ from deephys_sql.formats.hive import Part
 from deephys_sql.formats.parquet import File, Numbered, activation_rows, matrix_of, read_all
 from deephys_sql.formats.unfinished import made, remove_left
 from deephys_sql.recording.arrays import as_matrix, require_finite
-from deephys_sql.recording.inputs import as_json, as_labels, as_records, by_layer
+from deephys_sql.recording.inputs import Records, as_json, as_labels, by_layer
 from deephys_sql.recording.pictures import Encoder, Picture
 from deephys_sql.recording.request import Batch, RecordingRequest
 from deephys_sql.store import Store
@@ -172,7 +172,7 @@ class ShardWriter:
             labels=None if labels is None else as_labels(labels),
             predictions=None if predictions is None else as_labels(predictions, "prediction"),
             pictures=None if images is None else self._encoder.encode_all(images, int(numbers[0])),
-            metadata=None if image_metadata is None else as_json(as_records(image_metadata)),
+            metadata=None if image_metadata is None else as_json(Records(image_metadata)[:]),
         )
         batch.require_one_count()
         if len(batch) != len(numbers):

@@ -9,7 +9,7 @@ from tqdm.auto import tqdm
 from deephys_sql.errors import InvalidInputError
 from deephys_sql.recording.activations import block_images
 from deephys_sql.recording.arrays import Rows, is_whole
-from deephys_sql.recording.inputs import as_json, as_labels, as_records, by_layer
+from deephys_sql.recording.inputs import Records, as_json, as_labels, by_layer
 from deephys_sql.recording.pictures import Encoder, require_pictures
 from deephys_sql.recording.request import Batch, RecordingRequest
 from deephys_sql.recording.writer import Writing
@@ -54,10 +54,10 @@ def record_arrays(
         sources[output] = logits
     labels = None if labels is None else as_labels(labels)
     predictions = None if predictions is None else as_labels(predictions, "prediction")
-    metadata = None if image_metadata is None else as_json(as_records(image_metadata))
+    records = None if image_metadata is None else Records(image_metadata)
     if images is not None:
         require_pictures(images)
-    total = _require_one_count(sources, {"labels": labels, "predictions": predictions, "images": images, "image_metadata": metadata})
+    total = _require_one_count(sources, {"labels": labels, "predictions": predictions, "images": images, "image_metadata": records})
     request = RecordingRequest(
         model=model,
         dataset=dataset,
@@ -93,12 +93,12 @@ def record_arrays(
                     labels=_part(labels, batch, "labels"),
                     predictions=_part(predictions, batch, "predictions"),
                     pictures=None if images is None else request.encoder.encode_all(_part(images, batch, "images"), first),
-                    metadata=_part(metadata, batch, "image_metadata"),
+                    metadata=None if records is None else as_json(_part(records, batch, "image_metadata"), first),
                 )
             )
             del layers  # before the next are read
             bar.update(count)
-        for what, values in (("labels", labels), ("predictions", predictions), ("images", images), ("image_metadata", metadata)):
+        for what, values in (("labels", labels), ("predictions", predictions), ("images", images), ("image_metadata", records)):
             if values is not None and len(values) != writer.images:
                 raise InvalidInputError(
                     f"the activations ended after {writer.images} images, and {len(values)} {what} were given: they must be one for one."

@@ -43,32 +43,50 @@ def _category(value: Any, image: int, what: str) -> int:
     return int(number)
 
 
-def as_records(values: Any) -> list[Mapping[str, Any]]:
-    """Return a row of fields an image, from a list of dicts, a DataFrame or an Arrow table.
+class Records:
+    """The fields of each image, of a list of dicts, a DataFrame or an Arrow table; a slice of them is a list of dicts.
 
-    >>> as_records([{"camera": 3}])
-    [{'camera': 3}]
+    >>> Records([{"camera": 3}, {"camera": 4}])[1:]
+    [{'camera': 4}]
+
+    Rows of frames and tables become dicts when a slice is taken, so that those of a large dataset are never all there.
     """
-    if hasattr(values, "to_pylist"):
-        values = values.to_pylist()
-    elif hasattr(values, "to_dict") and hasattr(values, "columns"):
-        values = values.to_dict("records")
+
+    def __init__(self, values: Any):
+        self._values = values
+        if hasattr(values, "column_names") and hasattr(values, "to_pylist"):
+            self._rows = lambda first, last: values.slice(first, last - first).to_pylist()
+        elif hasattr(values, "columns") and hasattr(values, "iloc"):
+            self._rows = lambda first, last: values.iloc[first:last].to_dict("records")
+        else:
+            self._values = values.to_pylist() if hasattr(values, "to_pylist") else values
+            _require_dicts(self._values)
+            self._rows = lambda first, last: list(self._values[first:last])
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getitem__(self, part: slice) -> list[Mapping[str, Any]]:
+        first, last, _ = part.indices(len(self))
+        return self._rows(first, max(first, last))
+
+
+def _require_dicts(values: Any) -> None:
     if isinstance(values, Mapping | str) or not isinstance(values, Sequence):
         raise InvalidInputError(f"image metadata must be a list of dicts, a DataFrame or an Arrow table; got {type(values).__name__}.")
     for image, fields in enumerate(values):
         if not isinstance(fields, Mapping):
             raise InvalidInputError(f"metadata of image {image} must be a dict of fields; got {type(fields).__name__}.")
-    return list(values)
 
 
-def as_json(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return each image's fields as a JSON object.
+def as_json(records: Sequence[Mapping[str, Any]], first: int = 0) -> list[str]:
+    """Return each image's fields as a JSON object; `first` is the number of the first image.
 
     >>> as_json([{"camera": 3, "blur": float("nan")}])
     ['{"camera": 3, "blur": null}']
     """
     texts = [json.dumps(_plain(fields), default=str, ensure_ascii=False) for fields in records]
-    for image, text in enumerate(texts):
+    for image, text in enumerate(texts, start=first):
         require_text(text, f"metadata of image {image}")
     return texts
 

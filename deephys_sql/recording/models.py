@@ -21,7 +21,7 @@ from deephys_sql.recording.hooks import (
     weights_checksum,
     with_image,
 )
-from deephys_sql.recording.inputs import as_json, as_labels, as_records, by_layer
+from deephys_sql.recording.inputs import Records, as_json, as_labels, by_layer
 from deephys_sql.recording.pictures import Encoder
 from deephys_sql.recording.places import patches, receptive_fields
 from deephys_sql.recording.request import Batch, RecordingRequest
@@ -186,7 +186,7 @@ class ModelRecorder:
             places={layer: values.places for layer, values in captured.items() if values.places is not None},
             labels=None if labels is None else as_labels(labels),
             pictures=None if images is None else self._request.encoder.encode_all(images, self._writer.images),
-            metadata=None if metadata is None else as_json(as_records(metadata)),
+            metadata=None if metadata is None else as_json(Records(metadata)[:]),
         )
         self._writer.add(batch)
         return returned

@@ -427,6 +427,24 @@ def test_metadata_tables(store: dp.Store, table: Any) -> None:
     assert metadata(store) == EXPECTED
 
 
+@pytest.mark.parametrize(
+    "kind", [pd.DataFrame, pa.Table.from_pylist, pa.array, list], ids=["DataFrame", "table", "array of structs", "dicts"]
+)
+def test_metadata_of_many_batches(store: dp.Store, kind: Any) -> None:
+    """Fields stay with their images over the borders of batches, whatever they are taken from."""
+    fields = [{"number": image} for image in range(5000)]
+    batches = (np.ones((count, 2), np.float32) for count in (1, 1500, 2048, 1451))
+    store.add_recording(
+        model="net",
+        dataset="d",
+        activations={"fc": batches},
+        logits=np.ones((5000, 2), np.float32),
+        image_metadata=kind(fields),
+        progress=False,
+    )
+    assert metadata(store) == fields
+
+
 @pytest.mark.parametrize("kind", ["DataFrame", "dicts", "Arrow table"])
 def test_metadata_missing_values(store: dp.Store, kind: str) -> None:
     """What is missing is null, whatever stands for it: None, NaN, NaT, NA."""
