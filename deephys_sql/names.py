@@ -64,9 +64,7 @@ def require_stored(known_in: Callable[[str], list[tuple]], parameters: Mapping[s
                 )
     for parameter, (what, file) in LISTED.items():
         if parameter in given:
-            listed = [row[0] for row in known_in(file)]
-            if listed or parameter != "param":  # without runs there is nothing to ask of parameters, nor to mend
-                require_name(what, given[parameter], listed)
+            require_name(what, given[parameter], [row[0] for row in known_in(file)])
 
 
 def layer_title(connection: duckdb.DuckDBPyConnection, recording_id: int, layer_id: int) -> str:

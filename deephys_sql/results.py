@@ -35,6 +35,7 @@ def write(relation: duckdb.DuckDBPyRelation | Rows, format: str | None = None, p
     format = chosen(format, path)
     if format == "parquet" and path is None:
         raise InvalidInputError("parquet is no text: name a file for it, with --output FILE.")
+    _ = relation.columns  # a statement that is wrong is refused before a file is opened
     if format == "parquet":
         relation.to_parquet(str(path))
     elif format == "csv" and path is not None:

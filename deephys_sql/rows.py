@@ -3,14 +3,18 @@
 import threading
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from deephys_sql.errors import QueryError
 
+if TYPE_CHECKING:
+    import pandas
+
 LONGEST_KEPT = 8_000  # characters; 256 statements of lists of ids take 65 MB
-STATEMENT_ERRORS = (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError)  # others are of the file or the machine
+# Others are of the file or the machine.
+STATEMENT_ERRORS = (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError, duckdb.ConnectionException)
 
 
 def parsed(text: str) -> duckdb.Statement:
@@ -46,12 +50,14 @@ class Rows:
     >>> rows.fetchall(), rows.df()["y"].tolist(), rows.columns
     ([(2,)], [2], ['y'])
 
-    `fetchall`, `df` and `fetchnumpy` run the statement, each time anew, on the store as it was when they were asked for. Whatever
+    `fetchall`, `df` and `fetchnumpy` run the statement, each time anew, on the version of the store that they were asked of (one
+    that was opened in place has only one). Whatever
     else a relation has (`columns`, `show`, `pl`, `to_arrow_table`, `to_parquet`, `filter`, ...) is that of `relation`, and so is how
     it looks in a notebook; `rows.relation.union(others.relation)` needs the relations themselves. All are of one connection, which
-    does one thing at a time: several threads read one after the other, or better ask each for itself.
-    Raises `QueryError` with DuckDB's message when the statement can't be prepared or is wrong for the rows that these three read;
-    all else is a `duckdb.Error`.
+    does one thing at a time: threads that read with these three wait for each other, and what else is read meanwhile raises
+    `duckdb.ResourceInUseException`; let each thread ask for itself.
+    Raises `QueryError` with DuckDB's message when the statement can't be prepared or is wrong for the rows that these three read,
+    and for a store that was closed; all else is a `duckdb.Error`.
     """
 
     def __init__(self, cursor: duckdb.DuckDBPyConnection, statement: duckdb.Statement, parameters: Mapping[str, Any]):
@@ -67,15 +73,16 @@ class Rows:
     def relation(self) -> duckdb.DuckDBPyRelation:
         """DuckDB's relation of the statement, prepared."""
         try:
-            return self._cursor.sql(self._statement, params=self._parameters)
-        except STATEMENT_ERRORS as error:
+            with self._reading:
+                return self._cursor.sql(self._statement, params=self._parameters)
+        except duckdb.Error as error:
             raise QueryError(str(error)) from error
 
     def fetchall(self) -> list[tuple]:
         """Return the rows as tuples."""
         return self._read("fetchall")
 
-    def df(self, **options: Any):
+    def df(self, **options: Any) -> "pandas.DataFrame":
         """Return the rows as a pandas data frame."""
         return self._read("df", **options)
 

@@ -1,7 +1,6 @@
 """A store: one DuckDB file, opened, brought up to date, recorded into and asked."""
 
 import contextlib
-import copy
 import datetime
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -147,7 +146,7 @@ class Store:
 
         Returns the rows, which are computed when they are read: `.fetchall()`, `.df()` (pandas), `.to_arrow_table()`, and whatever
         else a DuckDB relation has, such as `.columns`, `.pl()`, `.arrow()` (Arrow record batches), `.to_parquet(path)`; each of
-        them runs the statement. One that is no SELECT, such as `copy (select ...) to 'file.csv'`, is run at once.
+        them runs the statement. One that is no SELECT, such as `copy (select ...) to 'file.csv'`, is run at once, and gives a relation.
         Raises `QueryError` with DuckDB's message when the statement can't be prepared; see `deephys_sql.rows.Rows` for errors that
         come up while rows are computed.
         """
@@ -170,7 +169,7 @@ class Store:
         known = query.available()
         require_name("query", name, known)
         text, bound = known[name].bind(parameters)
-        self._require_names(bound)
+        self._require_names({parameter: bound[parameter] for parameter in parameters if parameter in bound})
         return self._rows(text, bound)
 
     def scores(
@@ -548,7 +547,7 @@ class Store:
         if subject.images:
             self._require_names({"dataset": dataset, "image": max(subject.images)})
         words = annotations.Words(judgement, note, tags)
-        before = annotations.embedded(use(self._opened.connection.cursor()), subject, author)
+        before = annotations.embedded(self._plain_cursor(), subject, author)
         self._log.write(subject, words, author=author, withdraw=withdraw, before=before)
 
     def annotations(self, *, history: bool = False) -> Rows:
@@ -566,7 +565,7 @@ class Store:
         """
         self._require_writable("embed annotations")
         self._require_no_transaction()
-        if not annotations.unembedded(use(self._opened.connection.cursor()), self._log):
+        if not annotations.unembedded(self._plain_cursor(), self._log):
             return 0
         with self._changing("embed annotations") as connection:
             return annotations.embed(connection, self._log)
@@ -619,20 +618,24 @@ class Store:
         self._names.clear()
 
     def _rows(self, text: str, parameters: Mapping[str, Any] = MappingProxyType({})) -> Rows:
-        kept = {name: value.item() if isinstance(value, np.generic) else copy.deepcopy(value) for name, value in parameters.items()}
-        return Rows(self._cursor(), parsed(text), kept)
+        return Rows(self._cursor(), parsed(text), {name: _copied(value) for name, value in parameters.items()})
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
-        try:
-            cursor = use(self._opened.connection.cursor())
-        except duckdb.ConnectionException as error:
-            raise QueryError(f"{self.path} was closed. Ask inside of its `with` block, or open it again.") from error
+        cursor = self._plain_cursor()
         self._annotations.show(cursor)
         return cursor
+
+    def _plain_cursor(self) -> duckdb.DuckDBPyConnection:
+        """Give a cursor on the version that is read, without annotations that aren't in the file."""
+        try:
+            return use(self._opened.connection.cursor())
+        except duckdb.ConnectionException as error:
+            raise QueryError(f"{self.path} was closed. Use it inside of its `with` block, or open it again.") from error
 
     def _require_writable(self, action: str) -> None:
         if self.read_only:
             raise ReadOnlyError(f"can't {action}: {self.path} was opened read-only. Open it with deephys_sql.open(path).")
+        self._plain_cursor()  # says so if the store was closed
         if self._writer is not None:
             raise RecordingInProgressError(
                 f"can't {action}: model {self._writer.request.model!r} is being recorded on {self._writer.request.dataset!r}. "
@@ -661,3 +664,14 @@ class Store:
         if rows is None or self.in_place:
             rows = self._names[file] = self._cursor().execute(assets.sql(file)).fetchall()
         return rows
+
+
+def _copied(value: Any) -> Any:
+    """Return a parameter that stays as it is when lists, dicts and arrays of the caller change; NumPy's scalars as Python's."""
+    if isinstance(value, list | tuple):
+        return type(value)(map(_copied, value)) if type(value) in (list, tuple) else value
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    return value.item() if isinstance(value, np.generic) else value

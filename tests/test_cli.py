@@ -100,6 +100,16 @@ def test_formats_hold_the_same_rows(study, tmp_path):
             assert path.read_text() == run("sql", study, statement, "--format", format).output
 
 
+@pytest.mark.parametrize("ending", ["json", "csv", "parquet", "txt"])
+def test_a_wrong_statement_leaves_the_file(study, tmp_path, ending):
+    """A condition on a column that isn't there is refused before the file of the output is touched."""
+    path = tmp_path / f"kept.{ending}"
+    path.write_text("precious")
+    given = ("--model", "net", "--layer", "fc1", "--neuron", "1", "--dataset", "day", "--where", "nosuch = 1")
+    assert run("query", study, "top_images", *given, "--output", str(path)).exit_code == 2
+    assert path.read_text() == "precious"
+
+
 def test_an_empty_result_is_valid_json(study):
     """No rows are an empty array."""
     assert json.loads(run("sql", study, "select 1 as a where false", "--format", "json").output) == []

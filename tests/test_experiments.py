@@ -315,6 +315,9 @@ def test_a_run_finds_a_model_that_is_recorded_later(store, tmp_path):
         "update stored_experiment set model_name = null, name = null",
         "insert into stored_named_run from stored_named_run",
         "delete from stored_experiment where run = 'b'",
+        "insert into stored_experiment from stored_experiment where run = 'b'",
+        "insert into stored_experiment_metric values ('gone', 'accuracy', 0, null, 0.5), ('gone', 'accuracy', 1, null, 0.6)",
+        "insert into stored_experiment_tag values ('gone', 'a', 'b'), ('gone', 'c', 'd')",
     ],
 )
 def test_check_finds_a_run_of_another_model(store, tmp_path, tampering):
@@ -329,7 +332,7 @@ def test_check_finds_a_run_of_another_model(store, tmp_path, tampering):
         (problem,) = store.check()
     assert re.fullmatch(
         r"run (a|gone): stands with (no model|model \w+ \(by \w+\)), and belongs to (none|net \(by model\))\.|run a: stands with 2 models\."
-        r"|rows of stored_experiment_param belong to no run: 2\.",
+        r"|rows of stored_experiment_(param|metric|tag) belong to no run: 2\.|run b: stands 2 times\.",
         problem,
     )
 
@@ -524,6 +527,12 @@ def test_worked_queries(store, tmp_path):
     drops = store.query("checkpoints_by_drop").to_dicts()
     places = [(row["place"], row["model"], row["run"], row["drop"]) for row in drops]
     assert places == [(1, "e1", "1", 0.125), (2, "e2", "2", 0.25), (3, "e3", "3", 0.375)]
+    without_runs = dp.open(tmp_path / "without_runs.duckdb")
+    record(without_runs, "e1")
+    for other in (store, without_runs):
+        with pytest.raises(UnknownNameError, match="no parameter of runs 'gone': (did you mean|there is none)"):
+            other.query("scores_by_param", layer="fc", param="gone")
+    assert without_runs.query("scores_by_param", layer="fc").fetchall() == []  # a default that isn't there finds nothing
     with pytest.raises(UnknownNameError, match="no parameter of runs 'weight_decy': did you mean 'weight_decay'"):
         store.query("scores_by_param", layer="fc", param="weight_decy")
     epochs = store.query("neuron_over_epochs", layer="fc", neuron=1).to_dicts()

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import duckdb
@@ -10,6 +11,7 @@ import pytest
 
 import deephys_sql as dp
 from deephys_sql.errors import QueryError
+from deephys_sql.rows import LONGEST_KEPT, parsed
 
 TOP = {"model": "net", "layer": "fc", "neuron": 0, "dataset": "clean"}
 
@@ -95,7 +97,51 @@ def test_what_is_no_select_runs_at_once(recorded, tmp_path) -> None:
     assert recorded.sql("describe model").fetchall()
 
 
-def test_rows_are_neither_copied_nor_pickled(recorded) -> None:
+def test_a_statement_that_writes_runs_once(tmp_path) -> None:
+    """What is no SELECT has its effect when it is given, and not again when its result is read."""
+    with dp.open(tmp_path / "study.duckdb", in_place=True) as store:
+        store.sql("create table mine (n integer)")
+        given = store.sql("insert into mine values (1)")
+        for _ in range(2):
+            given.fetchall()
+        assert store.sql("select count(*) from mine").fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize("text", ["from 'nosuch.csv'", "copy (select 1) to '/nonexistent/x.csv'", "attach '/nonexistent/x.duckdb' as q"])
+def test_files_that_are_not_there(recorded, text) -> None:
+    """A statement on a file that can't be opened is an error of ours when it is given."""
+    with pytest.raises(QueryError, match="nosuch|nonexistent"):
+        recorded.sql(text)
+
+
+@pytest.mark.parametrize("value", [object(), (n for n in range(3)), threading.Lock()], ids=["object", "generator", "lock"])
+def test_parameters_of_no_type_of_sql(recorded, value) -> None:
+    """What DuckDB can't take is refused by it, in our words."""
+    with pytest.raises(QueryError):
+        recorded.sql("select $x", x=value)
+
+
+def test_parameters_of_duckdb(recorded) -> None:
+    """DuckDB's own values are handed on."""
+    assert recorded.sql("select typeof($x)", x=duckdb.Value(3, duckdb.type("TINYINT"))).fetchall() == [("TINYINT",)]
+
+
+def test_long_statements_are_not_kept() -> None:
+    """A statement with a long list is parsed and let go."""
+    short, long = "select 1 as kept", f"select {[1] * LONGEST_KEPT} as let_go"
+    assert parsed(short) is parsed(short)
+    assert parsed(long) is not parsed(long)
+
+
+def test_rows_of_a_closed_store(tmp_path) -> None:
+    """Rows that are read after the store was closed say so."""
+    with dp.open(tmp_path / "study.duckdb") as store:
+        rows = store.query("recordings")
+    with pytest.raises(QueryError, match="closed"):
+        rows.fetchall()
+
+
+def test_rows_are_copied_and_not_pickled(recorded) -> None:
     """A connection can't be pickled; the error says so, and copying asks the same connection."""
     rows = recorded.query("recordings")
     assert copy.copy(rows).fetchall() == rows.fetchall()

@@ -101,8 +101,16 @@ def test_closed_store(path: Path) -> None:
         pass
     with duckdb.connect(str(path)):
         pass
-    for ask in (lambda: store.sql("select 1"), lambda: store.query("recordings"), store.check):
-        with pytest.raises(QueryError, match=r"study\.duckdb was closed. Ask inside"):
+    for ask in (
+        lambda: store.sql("select 1"),
+        lambda: store.query("recordings"),
+        store.check,
+        store.embed_annotations,
+        lambda: store.annotate(dataset="d", image=0, note="n"),
+        lambda: store.set_reference("net", "d"),
+        lambda: record(store, "new"),
+    ):
+        with pytest.raises(QueryError, match=r"study\.duckdb was closed. Use it inside"):
             ask()
     store.close()
 

@@ -172,7 +172,7 @@ class ShardWriter:
             labels=None if labels is None else as_labels(labels),
             predictions=None if predictions is None else as_labels(predictions, "prediction"),
             pictures=None if images is None else self._encoder.encode_all(images, int(numbers[0])),
-            metadata=None if image_metadata is None else as_json(Records(image_metadata)[:]),
+            metadata=None if image_metadata is None else as_json(Records(image_metadata, numbers)[:], numbers),
         )
         batch.require_one_count()
         if len(batch) != len(numbers):

@@ -58,10 +58,10 @@ def is_whole(values: Any) -> bool:
     return hasattr(values, "shape")
 
 
-class Rows:
+class ArrayRows:
     """Hands out the rows of an array, or of an iterable of arrays, in pieces of any size; those of an array are read `at_once`.
 
-    >>> rows = Rows([np.zeros((2, 3)), np.ones((2, 3))], "layer 'fc'", at_once=512)
+    >>> rows = ArrayRows([np.zeros((2, 3)), np.ones((2, 3))], "layer 'fc'", at_once=512)
     >>> rows.take(3).shape, rows.take(3).shape
     ((3, 3), (1, 3))
     """

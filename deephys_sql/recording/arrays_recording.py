@@ -1,5 +1,6 @@
 """Records arrays, or iterables of arrays, that somebody else's code made."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ from tqdm.auto import tqdm
 
 from deephys_sql.errors import InvalidInputError
 from deephys_sql.recording.activations import block_images
-from deephys_sql.recording.arrays import Rows, is_whole
+from deephys_sql.recording.arrays import ArrayRows, is_whole
 from deephys_sql.recording.inputs import Records, as_json, as_labels, by_layer
 from deephys_sql.recording.pictures import Encoder, require_pictures
 from deephys_sql.recording.request import Batch, RecordingRequest
@@ -73,7 +74,7 @@ def record_arrays(
         predictions_given=predictions is not None,
     )
     at_once = _images_at_once(sources, images)
-    rows = {name: Rows(values, f"layer {name!r}", at_once) for name, values in sources.items()}
+    rows = {name: ArrayRows(values, f"layer {name!r}", at_once) for name, values in sources.items()}
     with (
         writing(request) as writer,
         tqdm(total=total, unit=" images", desc=f"{model} on {dataset}", disable=None if progress else True) as bar,
@@ -93,7 +94,7 @@ def record_arrays(
                     labels=_part(labels, batch, "labels"),
                     predictions=_part(predictions, batch, "predictions"),
                     pictures=None if images is None else request.encoder.encode_all(_part(images, batch, "images"), first),
-                    metadata=None if records is None else as_json(_part(records, batch, "image_metadata"), first),
+                    metadata=None if records is None else as_json(_part(records, batch, "image_metadata"), itertools.count(first)),
                 )
             )
             del layers  # before the next are read

@@ -1,11 +1,13 @@
 """Reads what is known of images and layers: labels, metadata, and options given for all layers or by layer."""
 
+import itertools
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from deephys_sql.errors import InvalidInputError
 from deephys_sql.recording.arrays import as_array
@@ -44,49 +46,57 @@ def _category(value: Any, image: int, what: str) -> int:
 
 
 class Records:
-    """The fields of each image, of a list of dicts, a DataFrame or an Arrow table; a slice of them is a list of dicts.
+    """The fields of each image, of a list of dicts, a pandas DataFrame or an Arrow table; a slice of them is a list of dicts.
 
     >>> Records([{"camera": 3}, {"camera": 4}])[1:]
     [{'camera': 4}]
 
-    Rows of frames and tables become dicts when a slice is taken, so that those of a large dataset are never all there.
+    Whatever else gives an Arrow stream will do, such as a DataFrame of Polars or the rows of a query. Rows of frames and tables
+    become dicts when a slice is taken, so that those of a large dataset are never all there.
+    numbers: those of the images, for messages; else they count from 0.
+    Raises `InvalidInputError` for anything else.
     """
 
-    def __init__(self, values: Any):
-        self._values = values
-        if hasattr(values, "column_names") and hasattr(values, "to_pylist"):
-            self._rows = lambda first, last: values.slice(first, last - first).to_pylist()
-        elif hasattr(values, "columns") and hasattr(values, "iloc"):
+    def __init__(self, values: Any, numbers: Iterable[int] | None = None):
+        if hasattr(values, "iloc") and hasattr(values, "columns"):
             self._rows = lambda first, last: values.iloc[first:last].to_dict("records")
+        elif hasattr(values, "__arrow_c_stream__") and not hasattr(values, "iloc") and not hasattr(values, "to_pylist"):
+            values = pa.table(values)
+            self._rows = lambda first, last: values.slice(first, last - first).to_pylist()
+        elif hasattr(values, "column_names") and hasattr(values, "to_pylist"):
+            self._rows = lambda first, last: values.slice(first, last - first).to_pylist()
         else:
-            self._values = values.to_pylist() if hasattr(values, "to_pylist") else values
-            _require_dicts(self._values)
-            self._rows = lambda first, last: list(self._values[first:last])
+            values = _dicts(values.to_pylist() if hasattr(values, "to_pylist") else values, numbers)
+            self._rows = lambda first, last: values[first:last]
+        self._count = len(values)
 
     def __len__(self) -> int:
-        return len(self._values)
+        return self._count
 
     def __getitem__(self, part: slice) -> list[Mapping[str, Any]]:
-        first, last, _ = part.indices(len(self))
+        first, last, _ = part.indices(self._count)
         return self._rows(first, max(first, last))
 
 
-def _require_dicts(values: Any) -> None:
+def _dicts(values: Any, numbers: Iterable[int] | None) -> list[Mapping[str, Any]]:
     if isinstance(values, Mapping | str) or not isinstance(values, Sequence):
-        raise InvalidInputError(f"image metadata must be a list of dicts, a DataFrame or an Arrow table; got {type(values).__name__}.")
-    for image, fields in enumerate(values):
+        raise InvalidInputError(
+            f"image metadata must be a list of dicts, a pandas DataFrame or an Arrow table; got {type(values).__name__}."
+        )
+    for image, fields in zip(itertools.count() if numbers is None else numbers, values):
         if not isinstance(fields, Mapping):
             raise InvalidInputError(f"metadata of image {image} must be a dict of fields; got {type(fields).__name__}.")
+    return list(values)
 
 
-def as_json(records: Sequence[Mapping[str, Any]], first: int = 0) -> list[str]:
-    """Return each image's fields as a JSON object; `first` is the number of the first image.
+def as_json(records: Sequence[Mapping[str, Any]], numbers: Iterable[int] | None = None) -> list[str]:
+    """Return each image's fields as a JSON object; `numbers` are those of the images, for messages.
 
     >>> as_json([{"camera": 3, "blur": float("nan")}])
     ['{"camera": 3, "blur": null}']
     """
     texts = [json.dumps(_plain(fields), default=str, ensure_ascii=False) for fields in records]
-    for image, text in enumerate(texts, start=first):
+    for image, text in zip(itertools.count() if numbers is None else numbers, texts):
         require_text(text, f"metadata of image {image}")
     return texts
 

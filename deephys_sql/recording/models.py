@@ -1,7 +1,8 @@
 """Records a torch model while it runs: `layers` and `ModelRecorder`."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from deephys_sql.errors import InvalidInputError
@@ -186,10 +187,14 @@ class ModelRecorder:
             places={layer: values.places for layer, values in captured.items() if values.places is not None},
             labels=None if labels is None else as_labels(labels),
             pictures=None if images is None else self._request.encoder.encode_all(images, self._writer.images),
-            metadata=None if metadata is None else as_json(Records(metadata)[:]),
+            metadata=None if metadata is None else as_json(Records(metadata, self._numbers())[:], self._numbers()),
         )
         self._writer.add(batch)
         return returned
+
+    def _numbers(self) -> Iterator[int]:
+        """Count the images from the first of this batch on."""
+        return itertools.count(self._writer.images)
 
     def _describe_maps(self, inputs: Any) -> None:
         """Complete the maps with what their places see of the input, measured with the first batch."""

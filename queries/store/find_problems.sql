@@ -243,6 +243,11 @@ from stored_named_run as n
 group by n.run
 having count(*) > 1
 union all
+select 'run ' || run || ': stands ' || count(*) || ' times.'
+from stored_experiment
+group by run
+having count(*) > 1
+union all
 select 'rows of ' || t.what || ' belong to no run: ' || count(*) || '.'
 from (
     select 'stored_experiment_param' as what, run

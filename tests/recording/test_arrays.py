@@ -1,5 +1,6 @@
 """Recordings from arrays: every kind of input arrives as it was given, and what is kept of it is right."""
 
+import collections
 import datetime
 import io
 import json
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -428,7 +430,9 @@ def test_metadata_tables(store: dp.Store, table: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [pd.DataFrame, pa.Table.from_pylist, pa.array, list], ids=["DataFrame", "table", "array of structs", "dicts"]
+    "kind",
+    [pd.DataFrame, pa.Table.from_pylist, pa.array, list, collections.deque, lambda fields: duckdb.from_arrow(pa.Table.from_pylist(fields))],
+    ids=["DataFrame", "table", "array of structs", "dicts", "deque", "relation"],
 )
 def test_metadata_of_many_batches(store: dp.Store, kind: Any) -> None:
     """Fields stay with their images over the borders of batches, whatever they are taken from."""

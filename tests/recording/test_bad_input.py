@@ -535,6 +535,28 @@ def test_metadata_with_half_a_character(store: dp.Store) -> None:
     assert store.check() == []
 
 
+def test_metadata_of_a_later_batch_is_named(store: dp.Store, torch: Any) -> None:
+    """A message has the image's number in the dataset, whichever batch it came in."""
+    before = dump(store)
+    fields = [{"file": "a"}] * 2500 + [{"file": "\udcff"}]
+    batches = (np.ones((count, 2), np.float32) for count in (2048, 453))
+    with pytest.raises(InvalidInputError, match="metadata of image 2500 "):
+        store.add_recording(
+            model="m",
+            dataset="d",
+            activations={"fc": batches},
+            logits=np.ones((2501, 2), np.float32),
+            image_metadata=fields,
+            progress=False,
+        )
+    net = torch.nn.Linear(2, 2)
+    for wrong, message in (({"file": "\udcff"}, "metadata of image 3 is"), (7, "metadata of image 3 must be a dict")):
+        with pytest.raises(InvalidInputError, match=message), store.record(net, name="m", dataset="d", layers=[]) as rec:
+            rec(torch.ones(2, 2), metadata=[{}, {}])
+            rec(torch.ones(2, 2), metadata=[{}, wrong])
+    assert dump(store) == before
+
+
 # --- Names and other arguments -----------------------------------------------------------------------------------------
 
 ARGUMENTS = {
