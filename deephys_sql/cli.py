@@ -227,6 +227,7 @@ def import_deephys(
 @click.option("--output-kind", type=click.Choice(OUTPUT_KINDS), default="logits", show_default=True, help="What the logits' file holds.")
 @click.option("--reference", is_flag=True, help="Make this dataset the one that responses are measured against.")
 @click.option("--replace", is_flag=True, help="Record again what is recorded already.")
+@click.option("--add-layers", is_flag=True, help="Add the layers to those recorded already; without --logits.")
 def import_arrays(store: Path, activations: tuple[str, ...], categories: str | None, **options) -> None:
     """Record activations from NumPy's files. Labels come from a CSV file.
 

@@ -279,6 +279,7 @@ class Store:
         predictions: Any = None,
         reference: bool = False,
         replace: bool = False,
+        add_layers: bool = False,
         output: str = "output",
         output_kind: str = "logits",
         nonlinearity: str | Mapping[str, str] | None = None,
@@ -310,6 +311,7 @@ class Store:
         reference: make this dataset the model's default reference; the first dataset recorded is it anyhow.
         replace: record again what is recorded already. The dataset's images stay what they are, unless this was its only
             recording and labels and images, as far as they are stored, are given anew.
+        add_layers: add the layers to those recorded of the model on the dataset, which stay as they are; without logits or predictions.
         nonlinearity, pooling: what came before the values, for all layers or by layer, kept with the layer.
         thumbnail_size: longest side in pixels; `thumbnail_format` webp or png; `keep_originals` keeps the whole picture.
 

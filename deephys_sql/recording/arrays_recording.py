@@ -32,6 +32,7 @@ def record_arrays(
     predictions: Any,
     reference: bool,
     replace: bool,
+    add_layers: bool,
     output: str,
     output_kind: str,
     nonlinearity: str | Mapping[str, str] | None,
@@ -44,7 +45,9 @@ def record_arrays(
     """What `Store.add_recording` does."""
     if not isinstance(activations, Mapping) or not (activations or logits is not None):
         raise InvalidInputError("activations must be a dict of layer: array, with at least one layer, or logits must be given.")
-    if logits is None and predictions is None:
+    if add_layers and not (logits is None and predictions is None):
+        raise InvalidInputError("logits and predictions are recorded already: leave them out with add_layers=True.")
+    if logits is None and predictions is None and not add_layers:
         raise InvalidInputError("give logits (images x categories), or predictions (a category id an image): one is needed.")
     sources = dict(activations)
     if logits is not None:
@@ -70,6 +73,7 @@ def record_arrays(
         pooling=by_layer(pooling, activations, "pooling"),
         reference=reference,
         replace=replace,
+        add_layers=add_layers,
         encoder=Encoder(thumbnail_size, thumbnail_format, keep_originals),
         predictions_given=predictions is not None,
     )

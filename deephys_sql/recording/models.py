@@ -88,6 +88,8 @@ class ModelRecorder:
     channels: `first` or `last` where a layer's neurons lie along that axis and its modules don't tell; one for all, or a dict.
     nonlinearity: what the values came out of, when the module does not tell; one for all, or a dict by layer.
     reference, replace, thumbnail_size, thumbnail_format, keep_originals: as in `Store.add_recording`.
+    add_layers: add the layers to what is recorded of the model on the dataset; what it predicts is compared, and the images must come
+        in the same order.
 
     Raises what `Store.add_recording` raises, and `UnknownNameError` for a layer that isn't there, with the nearest.
     """
@@ -111,6 +113,7 @@ class ModelRecorder:
         nonlinearity: str | Mapping[str, str] | None = None,
         reference: bool = False,
         replace: bool = False,
+        add_layers: bool = False,
         thumbnail_size: int = 64,
         thumbnail_format: str = "webp",
         keep_originals: bool = False,
@@ -139,6 +142,7 @@ class ModelRecorder:
             maps=self._capture.maps,
             reference=reference,
             replace=replace,
+            add_layers=add_layers,
             encoder=Encoder(thumbnail_size, thumbnail_format, keep_originals),
             torch_version=torch.__version__,
             call="record",

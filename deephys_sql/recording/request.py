@@ -29,6 +29,7 @@ class RecordingRequest:
     maps: dict[str, FeatureMap] = field(default_factory=dict)
     reference: bool = False
     replace: bool = False
+    add_layers: bool = False
     encoder: Encoder = field(default_factory=Encoder)
     weights_checksum: str | None = None
     torch_version: str | None = None
@@ -41,6 +42,10 @@ class RecordingRequest:
             if not isinstance(name, str) or not name.strip():
                 raise InvalidInputError(f"the {what}'s name must be a text that isn't empty; got {name!r}.")
             require_text(name, f"the {what}'s name")
+        if self.replace and self.add_layers:
+            raise InvalidInputError(
+                "replace=True records all layers again, and add_layers=True keeps those that are recorded: give one of the two."
+            )
         if self.output_kind not in OUTPUT_KINDS:
             raise InvalidInputError(f"output_kind must be one of {list(OUTPUT_KINDS)}; got {self.output_kind!r}.")
         if self.categories is not None:

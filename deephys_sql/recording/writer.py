@@ -1,5 +1,6 @@
 """Writes recordings into the store, in a transaction: all of it becomes visible, or nothing."""
 
+import dataclasses
 import hashlib
 import importlib.metadata
 import json
@@ -33,6 +34,9 @@ VERSION = importlib.metadata.version("deephys-sql")
 
 # DuckDB holds this much while recording, however large the recording is; it is not slower than without a limit.
 WRITING_MEMORY = "300MB"
+
+# Of all predictions, when layers are added: rounding on another device turns a few.
+MOST_DIFFERING = 0.01
 
 # Every table with rows of a recording, by its id.
 RECORDING_TABLES = (
@@ -89,6 +93,7 @@ class RecordingWriter:
         self._layers: dict[str, LayerWriter] = {}
         self._layer_ids: dict[str, int] = {}
         self._categories: list[str] | None = None
+        self._differing = 0
         self._begin()
 
     def begin_batch(self) -> None:
@@ -124,7 +129,10 @@ class RecordingWriter:
                 "insert into stored_recorded_layer values (?, ?, ?)", [self._recording_id, self._layer_ids[name], layer.finish()]
             )
             self._write_map(name)
-        self._insert_recording()
+        if self.request.add_layers:
+            self._update_recording()
+        else:
+            self._insert_recording()
         self._connection.execute(assets.sql("recording/delete_unused_layers.sql"), {"model_id": self._model_id})
         for table in ("stored_directions", "stored_direction"):
             self._connection.execute(f"delete from {table} where layer_id not in (select layer_id from stored_layer)")
@@ -138,6 +146,8 @@ class RecordingWriter:
             )
 
     def _write(self, batch: Batch) -> None:
+        if self.request.add_layers:
+            batch = self._without_output(batch)
         if not self._layers:
             if self._may_rewrite_images:
                 self._rewrite_images(batch)
@@ -150,7 +160,8 @@ class RecordingWriter:
                     f"{matrix.shape[1]} at image {self.images}."
                 )
         labels = self._write_images(batch)
-        self._write_predictions(batch, labels)
+        if not self.request.add_layers:
+            self._write_predictions(batch, labels)
         for name, matrix in batch.layers.items():
             self._layers[name].add(matrix, labels, batch.places.get(name))
         self.images += len(batch)
@@ -172,17 +183,22 @@ class RecordingWriter:
         recording = self._row(
             "select recording_id from stored_recording where model_id = ? and dataset_id = ?", self._model_id, self._dataset_id
         )
-        if recording is not None:
+        if request.add_layers and recording is None:
+            raise InvalidInputError(
+                f"model {request.model!r} was not recorded on dataset {request.dataset!r}, so there is nothing to add layers to: "
+                f"record it without add_layers=True."
+            )
+        if recording is not None and not request.add_layers:
             if not request.replace:
                 raise RecordingExistsError(
                     f"model {request.model!r} was recorded on dataset {request.dataset!r} already. Pass replace=True to "
-                    f"record it again, or give another name."
+                    f"record it again, add_layers=True to record more of its layers, or give another name."
                 )
             delete_recording(self._connection, recording[0])
         used = self._row("select count(*) from stored_recording where dataset_id = ?", self._dataset_id)[0]
         self._may_rewrite_images = self._dataset_id is not None and not used
         self._require_same_weights()
-        self._recording_id = self._row("select nextval('recording_number')")[0]
+        self._recording_id = recording[0] if request.add_layers else self._row("select nextval('recording_number')")[0]
 
     def _use_categories(self, what: str, name: str, category_list_id: int) -> None:
         rows = self._connection.execute(
@@ -237,6 +253,8 @@ class RecordingWriter:
                 "insert into stored_dataset values (?, ?, ?, 0, '')", [self._dataset_id, self.request.dataset, category_list_id]
             )
         self._refuse_directions(batch.layers)
+        if self.request.add_layers:
+            self._refuse_recorded(batch.layers)
         for name, matrix in batch.layers.items():
             if not matrix.shape[1]:
                 raise InvalidInputError(f"layer {name!r} has no neurons: shape {matrix.shape}.")
@@ -256,6 +274,14 @@ class RecordingWriter:
                     f"layer {name!r} of model {self.request.model!r} is stored as directions of layer {source!r}: it is made from that "
                     f"one. Leave it out of what is recorded, or give the layer another name."
                 )
+
+    def _refuse_recorded(self, names: Iterable[str]) -> None:
+        rows = self._connection.execute(assets.sql("recording/select_recorded_names.sql"), {"recording_id": self._recording_id}).fetchall()
+        if there := [name for name in names if (name,) in rows]:
+            raise RecordingExistsError(
+                f"layer {there[0]!r} of model {self.request.model!r} is recorded on dataset {self.request.dataset!r} already. Leave it "
+                f"out, or record all layers again with replace=True."
+            )
 
     def _derive_layers(self) -> None:
         """Make the model's layers that are directions of a layer recorded here."""
@@ -396,7 +422,30 @@ class RecordingWriter:
         }
         self._insert("stored_prediction", columns)
 
+    def _without_output(self, batch: Batch) -> Batch:
+        """Count the predictions that are not those recorded, and return the layers without the output, which is there."""
+        output = batch.layers.get(self.request.output)
+        layers = {name: matrix for name, matrix in batch.layers.items() if name != self.request.output}
+        if not layers:
+            raise InvalidInputError("no layers but the output were given, which is recorded: name the layers to add.")
+        if output is not None:
+            bounds = {"recording_id": self._recording_id, "first": self.images, "end": self.images + len(batch)}
+            stored = self._connection.execute(assets.sql("recording/select_predicted.sql"), bounds).fetchnumpy()["predicted"]
+            predicted = predict(output, self.request.output_kind).predicted[: len(stored)]
+            self._differing += int(np.count_nonzero(predicted != stored[: len(predicted)]))
+        return dataclasses.replace(batch, layers=layers)
+
     # The end.
+
+    def _update_recording(self) -> None:
+        """Take layers that were added into the checksum of the recording."""
+        if self._differing > self.images * MOST_DIFFERING:
+            raise DatasetDiffersError(
+                f"{self._differing} of {self.images} predictions of model {self.request.model!r} on {self.request.dataset!r} are not "
+                f"those that are recorded: give the same images in the same order, to the same network in the same state."
+            )
+        checksum = recording_checksum(self._connection, self._recording_id)
+        self._connection.execute("update stored_recording set checksum = ? where recording_id = ?", [checksum, self._recording_id])
 
     def _insert_recording(self) -> None:
         request = self.request

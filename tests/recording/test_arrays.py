@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 import deephys_sql as dp
+from deephys_sql.errors import DatasetDiffersError, InvalidInputError, RecordingExistsError
 
 IMAGES = 7
 CATEGORIES = ["cat", "dog", "owl"]
@@ -855,3 +856,71 @@ def test_memory_with_many_layers(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", PEAK, str(tmp_path / "study.duckdb"), "12000"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout.split()[-1]) < 900  # MB
+
+
+# --- Layers that come later ---------------------------------------------------------------------------------------------
+
+
+def _both(seed: int, images: int = 2500) -> dict[str, Any]:
+    random = np.random.default_rng(seed)
+    layers = {name: np.maximum(random.standard_normal((images, width), np.float32), 0) for name, width in {"fc": 70, "later": 3}.items()}
+    layers["later"][:, 1] = 0  # silent
+    return {"activations": layers, "logits": random.standard_normal((images, 4), np.float32), "labels": random.integers(0, 4, images)}
+
+
+def test_a_layer_added_later_is_as_recorded_with_the_others(tmp_path: Path) -> None:
+    """Whatever a store says of a model is the same, whether its layers came together or one after the other, in any order of datasets."""
+    views = ["activation", "response", "top_image", "neuron_summary", "neuron_score", "category_response", "prediction"]
+    with dp.open(tmp_path / "together.duckdb") as together, dp.open(tmp_path / "apart.duckdb") as apart:
+        given = {dataset: _both(seed) for seed, dataset in enumerate(("day", "night"))}
+        for dataset, arrays in given.items():
+            together.add_recording(model="net", dataset=dataset, **arrays, progress=False)
+            first = arrays | {"activations": {"fc": arrays["activations"]["fc"]}}
+            apart.add_recording(model="net", dataset=dataset, **first, progress=False)
+        of_others = "select layer, dataset, recorded_at from recording join layer using (model) where layer != 'later' order by all"
+        before = apart.sql(of_others).fetchall()
+        for dataset in ("night", "day"):
+            batches = np.array_split(given[dataset]["activations"]["later"], 3)
+            apart.add_recording(model="net", dataset=dataset, activations={"later": batches}, add_layers=True, progress=False)
+        assert apart.sql(of_others).fetchall() == before
+        for view in views:
+            text = f"select * from {view} order by all"
+            assert apart.sql(text).fetchall() == together.sql(text).fetchall(), view
+        assert apart.check() == together.check() == []
+
+
+def test_what_is_written_when_a_layer_is_added(tmp_path: Path) -> None:
+    """Adding a layer writes rows of that layer alone: those that are there stay where they lie in the file."""
+    with dp.open(tmp_path / "study.duckdb", in_place=True) as store:
+        arrays = _both(1)
+        store.add_recording(model="net", dataset="day", **(arrays | {"activations": {"fc": arrays["activations"]["fc"]}}), progress=False)
+        places = "select rowid, piece, image from stored_activation where piece in (select piece from stored_neuron) order by rowid"
+        before = store.sql(places).fetchall()
+        store.add_recording(
+            model="net", dataset="day", activations={"later": arrays["activations"]["later"]}, add_layers=True, progress=False
+        )
+        after = store.sql(places).fetchall()
+        assert after[: len(before)] == before and len(after) == len(before) + 2500
+
+
+def test_layers_that_cannot_be_added(tmp_path: Path) -> None:
+    """A layer that is there, other images, outputs, a recording that is not there, and replace= beside are refused; nothing is written."""
+    with dp.open(tmp_path / "study.duckdb") as store:
+        arrays = _both(1)
+        store.add_recording(model="net", dataset="day", **arrays, progress=False)
+        before = store.sql("select * exclude (recorded_at) from recording").fetchall(), store.layers("net").fetchall()
+        new = {"model": "net", "dataset": "day", "activations": {"new": arrays["activations"]["fc"]}, "add_layers": True, "progress": False}
+        for change, error, message in (
+            ({"activations": {"later": arrays["activations"]["later"]}}, RecordingExistsError, "layer 'later' of model 'net' is recorded"),
+            ({"activations": {"new": np.ones((3, 2))}}, DatasetDiffersError, "stored with 2500 images; 3 were given"),
+            ({"labels": (arrays["labels"] + 1) % 4}, DatasetDiffersError, "image 0 differs in its label"),
+            ({"logits": arrays["logits"]}, InvalidInputError, "logits and predictions are recorded already"),
+            ({"dataset": "night"}, InvalidInputError, "'net' was not recorded on dataset 'night'"),
+            ({"replace": True}, InvalidInputError, "give one of the two"),
+        ):
+            with pytest.raises(error, match=message):
+                store.add_recording(**(new | change))
+        with pytest.raises(RecordingExistsError, match="add_layers=True to record more of its layers"):
+            store.add_recording(**(new | {"add_layers": False, "predictions": arrays["labels"]}))
+        assert (store.sql("select * exclude (recorded_at) from recording").fetchall(), store.layers("net").fetchall()) == before
+        assert store.check() == []

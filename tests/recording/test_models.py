@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 import deephys_sql as dp  # noqa: E402
-from deephys_sql.errors import InvalidInputError, ModelDiffersError, UnknownNameError  # noqa: E402
+from deephys_sql.errors import DatasetDiffersError, InvalidInputError, ModelDiffersError, RecordingExistsError, UnknownNameError  # noqa: E402
 
 IMAGES = 10
 
@@ -783,3 +783,41 @@ def test_loader_that_shuffles(store: dp.Store) -> None:
     with pytest.raises(InvalidInputError, match="shuffle=False"):
         dp.record(mlp(), shuffling, store=store, name="net", dataset="test", layers=["0"], output="2", progress=False)
     assert store.recordings().fetchall() == []
+
+
+# --- Layers that come later ---------------------------------------------------------------------------------------------
+
+
+def test_layers_added_later(tmp_path: Path) -> None:
+    """Layers of the same network, recorded later, are as if they had been recorded with the others; their places too."""
+    net, random = ConvNet().eval(), torch.Generator().manual_seed(0)
+    loader = [(torch.rand(4, 3, 9, 9, generator=random), torch.zeros(4, dtype=int)) for _ in range(3)]
+    with dp.open(tmp_path / "together.duckdb") as together, dp.open(tmp_path / "apart.duckdb") as apart:
+        dp.record(net, loader, store=together, name="net", dataset="day", layers=["conv1", "relu2"], progress=False)
+        for layers, add in ((["relu2"], False), (["conv1"], True)):
+            dp.record(net, loader, store=apart, name="net", dataset="day", layers=layers, add_layers=add, progress=False)
+        for view in ("activation", "top_image", "neuron_summary", "category_response", "prediction"):
+            text = f"select * from {view} order by all"
+            assert apart.sql(text).fetchall() == together.sql(text).fetchall(), view
+        assert apart.check() == []
+        before = apart.layers("net").fetchall()
+        with pytest.raises(RecordingExistsError, match="layer 'conv1' of model 'net' is recorded"):
+            dp.record(net, loader, store=apart, name="net", dataset="day", layers=["conv1"], add_layers=True, progress=False)
+        with pytest.raises(ModelDiffersError):
+            dp.record(ConvNet(), loader, store=apart, name="net", dataset="day", layers=["bn1"], add_layers=True, progress=False)
+        assert apart.layers("net").fetchall() == before
+
+
+def test_layers_added_with_other_images(tmp_path: Path) -> None:
+    """Images in another order are told by what the network predicts for them."""
+    net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 4))
+    with torch.no_grad():
+        net[0].weight.copy_(torch.cat([torch.eye(4)] * 2))
+        net[2].weight.copy_(torch.cat([torch.eye(4)] * 2, dim=1))
+    inputs = torch.eye(4).repeat(5, 1)
+    with dp.open(tmp_path / "study.duckdb") as store:
+        dp.record(net, [(inputs, torch.zeros(20, dtype=int))], store=store, name="net", dataset="day", layers=["0"], progress=False)
+        with pytest.raises(DatasetDiffersError, match="20 of 20 predictions of model 'net' on 'day' are not those"):
+            given = [(inputs.roll(1, 0), torch.zeros(20, dtype=int))]
+            dp.record(net, given, store=store, name="net", dataset="day", layers=["1"], add_layers=True, progress=False)
+        assert [row[1] for row in store.layers("net").fetchall()] == ["0", "output"]
