@@ -174,11 +174,12 @@ def beside_script(size: Size, folder: Path) -> tuple[list[str], Path]:
             )
 
     taken = measure.interleaved({"script": script, "record": record}, size.script_turns)
+    ratio = taken["record"].ratio(taken["script"])
     row = [
         f"arrays, {size.images:,} x {size.neurons:,}: beside `np.save`, `torch.topk`, sparse category sums, max, mean, std",
         f"{taken['script'].wall:.1f} s",
         f"{taken['record'].wall:.1f} s",
-        taken["record"].ratio(taken["script"]),
+        f"{ratio}{measure.over(4, float(ratio.split()[0]))}",
         f"{taken['record'].processor / taken['script'].processor:.2f}",
         "4",
     ]

@@ -46,6 +46,8 @@ def parts(size: str, folder: Path, picture: Path | None) -> dict[str, list[str]]
 def main(size: str, folder: Path, output: Path | None, picture: Path | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     report = [f"# Benchmarks: {size}", f"{measure.machine(*PACKAGES)} How it is measured: [README.md](README.md)."]
+    if size == "small":
+        report.append("Bounds are those of the full size, and say little of this one.")
     print(*report, sep="\n\n", flush=True)
     for title, (script, *arguments) in parts(size, folder, picture).items():
         begin = time.perf_counter()

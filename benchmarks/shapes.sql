@@ -165,6 +165,21 @@ where x.recording_id = $night and x.layer_id = $features
     and x.neuron in (select neuron from stored_neuron_score where recording_id = $night and layer_id = $features order by spurious desc, neuron limit 5)
 group by x.neuron
 
+-- shape: responses of neurons chosen by their score
+-- asked
+select neuron, max(response)
+from response
+where model = 'net' and layer = 'features' and dataset = 'night'
+    and neuron in (select neuron from neuron_score where layer = 'features' and dataset = 'night' order by spurious desc, neuron limit 5)
+group by neuron
+-- best
+select x.neuron, max(case when a.values[x.element] > 0 then a.values[x.element] else 0 end / cast(nullif(x.reference_max, 0) as double))
+from (select piece, cast(values as float[]) as values from stored_activation) as a
+join stored_neuron as x using (piece)
+where x.recording_id = $night and x.layer_id = $features
+    and x.neuron in (select neuron from stored_neuron_score where recording_id = $night and layer_id = $features order by spurious desc, neuron limit 5)
+group by x.neuron
+
 -- shape: wrong images of a category, semi-joined
 -- asked
 select neuron, avg(response)

@@ -15,8 +15,10 @@ SHAPES = {shape.title: shape for shape in shapes.shapes()}
 
 # Their answer needs few rows of 64 activations, yet DuckDB makes a row of each activation of the dataset first. A response is a
 # quotient, which could fail and so is computed below joins, and several columns joined at once leave nothing out of a scan;
-# `image in (select image from prediction ...)` does, and so does the view activation.
+# `image in (select image from prediction ...)` does, and so does the view activation. Neurons that a query finds reach a scan in the
+# join that gives rows their neurons, which the quotient hides.
 WHOLE = {
+    "responses of neurons chosen by their score",
     "wrong images of a category, prediction joined to response",
     "wrong images of a category, response joined to prediction",
     "the largest activations of a dataset",
