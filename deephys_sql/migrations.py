@@ -15,10 +15,9 @@ from deephys_sql import assets
 from deephys_sql.errors import NotAStoreError, StoreVersionError
 from deephys_sql.recording.layer_writer import keep_missing
 from deephys_sql.recording.moving import move_activations
-from deephys_sql.recording.writer import WRITING_MEMORY
+from deephys_sql.recording.writer import NAME_RUNS, WRITING_MEMORY
 
 WIDE = "experiments/define_wide.sql"
-NAME_RUNS = "experiments/name_runs.sql"
 MIGRATING_MEMORY = "1GB"  # what a migration may hold of a large store; pictures are written anew in less than half of it
 
 

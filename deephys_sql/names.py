@@ -11,12 +11,9 @@ from deephys_sql.errors import UnknownNameError
 
 # What parameters of these names name.
 KINDS = {"model": "model", "layer": "layer", "dataset": "dataset", "reference": "dataset", "among": "dataset"}
-LISTED = {
-    "category": ("category", "store/select_known_categories.sql"),
-    "a": ("category", "store/select_known_categories.sql"),
-    "b": ("category", "store/select_known_categories.sql"),
-    "param": ("parameter of runs", "store/select_known_params.sql"),
-}
+# What others name, and the file of SQL that lists them.
+LISTED = dict.fromkeys(("category", "a", "b"), ("category", "store/select_known_categories.sql"))
+LISTED["param"] = ("parameter of runs", "store/select_known_params.sql")
 
 
 def require_name(what: str, name: str, known: Iterable[str]) -> None:

@@ -51,11 +51,10 @@ class Rows:
     ([(2,)], [2], ['y'])
 
     `fetchall`, `df` and `fetchnumpy` run the statement, each time anew, on the version of the store that they were asked of (one
-    that was opened in place has only one). Whatever
-    else a relation has (`columns`, `show`, `pl`, `to_arrow_table`, `to_parquet`, `filter`, ...) is that of `relation`, and so is how
-    it looks in a notebook; `rows.relation.union(others.relation)` needs the relations themselves. All are of one connection, which
-    does one thing at a time: threads that read with these three wait for each other, and what else is read meanwhile raises
-    `duckdb.ResourceInUseException`; let each thread ask for itself.
+    that was opened in place has only one). Whatever else a relation has (`columns`, `show`, `pl`, `to_arrow_table`, `to_parquet`,
+    `filter`, ...) is that of `relation`, and so is how it looks in a notebook; `rows.relation.union(others.relation)` needs the
+    relations themselves. All are of one connection, which does one thing at a time: threads that read with these three wait for
+    each other, and what else is read meanwhile raises `duckdb.ResourceInUseException`; let each thread ask for itself.
     Raises `QueryError` with DuckDB's message when the statement can't be prepared or is wrong for the rows that these three read,
     and for a store that was closed; all else is a `duckdb.Error`.
     """

@@ -1,6 +1,5 @@
 """Records arrays, or iterables of arrays, that somebody else's code made."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from tqdm.auto import tqdm
 from deephys_sql.errors import InvalidInputError
 from deephys_sql.recording.activations import block_images
 from deephys_sql.recording.arrays import ArrayRows, is_whole
-from deephys_sql.recording.inputs import Records, as_json, as_labels, by_layer
+from deephys_sql.recording.inputs import NUMBERS, Records, as_json, as_labels, by_layer
 from deephys_sql.recording.pictures import Encoder, require_pictures
 from deephys_sql.recording.request import Batch, RecordingRequest
 from deephys_sql.recording.writer import Writing
@@ -98,7 +97,7 @@ def record_arrays(
                     labels=_part(labels, batch, "labels"),
                     predictions=_part(predictions, batch, "predictions"),
                     pictures=None if images is None else request.encoder.encode_all(_part(images, batch, "images"), first),
-                    metadata=None if records is None else as_json(_part(records, batch, "image_metadata"), itertools.count(first)),
+                    metadata=None if records is None else as_json(_part(records, batch, "image_metadata"), NUMBERS[first:]),
                 )
             )
             del layers  # before the next are read

@@ -15,7 +15,7 @@ from deephys_sql.recording.activations import ActivationWriter, block_images, re
 from deephys_sql.recording.directions import VALUES_AT_ONCE, Directions, directions_of
 from deephys_sql.recording.inputs import require_text
 from deephys_sql.recording.layer_writer import LayerWriter
-from deephys_sql.recording.writer import derive, recording_checksum
+from deephys_sql.recording.writer import derive, renew_checksum
 
 
 def add_directions(connection: duckdb.DuckDBPyConnection, layer: str, name: str, model: str | None, progress: bool, **given: Any) -> None:
@@ -41,10 +41,7 @@ def add_directions(connection: duckdb.DuckDBPyConnection, layer: str, name: str,
                 first += len(block)
                 bar.update(len(block))
             connection.execute("insert into stored_recorded_layer values (?, ?, ?)", [recording_id, layer_id, writer.finish()])
-            connection.execute(
-                "update stored_recording set checksum = ? where recording_id = ?",
-                [recording_checksum(connection, recording_id), recording_id],
-            )
+            renew_checksum(connection, recording_id)
     derive(connection, model_id)
 
 

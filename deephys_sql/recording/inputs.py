@@ -1,6 +1,5 @@
 """Reads what is known of images and layers: labels, metadata, and options given for all layers or by layer."""
 
-import itertools
 import json
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
@@ -11,6 +10,8 @@ import pyarrow as pa
 
 from deephys_sql.errors import InvalidInputError
 from deephys_sql.recording.arrays import as_array
+
+NUMBERS = range(2**31)  # of images, from 0
 
 
 def as_labels(values: Any, what: str = "label") -> np.ndarray:
@@ -53,16 +54,15 @@ class Records:
 
     Whatever else gives an Arrow stream will do, such as a DataFrame of Polars or the rows of a query. Rows of frames and tables
     become dicts when a slice is taken, so that those of a large dataset are never all there.
-    numbers: those of the images, for messages; else they count from 0.
+    numbers: those of the images, for messages.
     Raises `InvalidInputError` for anything else.
     """
 
-    def __init__(self, values: Any, numbers: Iterable[int] | None = None):
+    def __init__(self, values: Any, numbers: Iterable[int] = NUMBERS):
+        if hasattr(values, "__arrow_c_stream__") and not hasattr(values, "iloc") and not hasattr(values, "to_pylist"):
+            values = _table(values)
         if hasattr(values, "iloc") and hasattr(values, "columns"):
             self._rows = lambda first, last: values.iloc[first:last].to_dict("records")
-        elif hasattr(values, "__arrow_c_stream__") and not hasattr(values, "iloc") and not hasattr(values, "to_pylist"):
-            values = pa.table(values)
-            self._rows = lambda first, last: values.slice(first, last - first).to_pylist()
         elif hasattr(values, "column_names") and hasattr(values, "to_pylist"):
             self._rows = lambda first, last: values.slice(first, last - first).to_pylist()
         else:
@@ -78,25 +78,34 @@ class Records:
         return self._rows(first, max(first, last))
 
 
-def _dicts(values: Any, numbers: Iterable[int] | None) -> list[Mapping[str, Any]]:
+def _table(values: Any) -> pa.Table:
+    try:
+        return pa.table(values)
+    except (pa.ArrowException, TypeError) as error:
+        raise _no_records(values) from error
+
+
+def _no_records(values: Any) -> InvalidInputError:
+    return InvalidInputError(f"image metadata must be a list of dicts, a pandas DataFrame or an Arrow table; got {type(values).__name__}.")
+
+
+def _dicts(values: Any, numbers: Iterable[int]) -> list[Mapping[str, Any]]:
     if isinstance(values, Mapping | str) or not isinstance(values, Sequence):
-        raise InvalidInputError(
-            f"image metadata must be a list of dicts, a pandas DataFrame or an Arrow table; got {type(values).__name__}."
-        )
-    for image, fields in zip(itertools.count() if numbers is None else numbers, values):
+        raise _no_records(values)
+    for image, fields in zip(numbers, values):
         if not isinstance(fields, Mapping):
             raise InvalidInputError(f"metadata of image {image} must be a dict of fields; got {type(fields).__name__}.")
     return list(values)
 
 
-def as_json(records: Sequence[Mapping[str, Any]], numbers: Iterable[int] | None = None) -> list[str]:
+def as_json(records: Sequence[Mapping[str, Any]], numbers: Iterable[int] = NUMBERS) -> list[str]:
     """Return each image's fields as a JSON object; `numbers` are those of the images, for messages.
 
     >>> as_json([{"camera": 3, "blur": float("nan")}])
     ['{"camera": 3, "blur": null}']
     """
     texts = [json.dumps(_plain(fields), default=str, ensure_ascii=False) for fields in records]
-    for image, text in zip(itertools.count() if numbers is None else numbers, texts):
+    for image, text in zip(numbers, texts):
         require_text(text, f"metadata of image {image}")
     return texts
 

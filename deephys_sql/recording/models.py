@@ -1,8 +1,7 @@
 """Records a torch model while it runs: `layers` and `ModelRecorder`."""
 
 import dataclasses
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from deephys_sql.errors import InvalidInputError
@@ -22,7 +21,7 @@ from deephys_sql.recording.hooks import (
     weights_checksum,
     with_image,
 )
-from deephys_sql.recording.inputs import Records, as_json, as_labels, by_layer
+from deephys_sql.recording.inputs import NUMBERS, Records, as_json, as_labels, by_layer
 from deephys_sql.recording.pictures import Encoder
 from deephys_sql.recording.places import patches, receptive_fields
 from deephys_sql.recording.request import Batch, RecordingRequest
@@ -186,19 +185,16 @@ class ModelRecorder:
         matrices = {layer: values.matrix for layer, values in captured.items()}
         if self._output is None:
             matrices[RETURNED] = _logits(returned)
+        numbers = NUMBERS[self._writer.images :]
         batch = Batch(
             matrices,
             places={layer: values.places for layer, values in captured.items() if values.places is not None},
             labels=None if labels is None else as_labels(labels),
             pictures=None if images is None else self._request.encoder.encode_all(images, self._writer.images),
-            metadata=None if metadata is None else as_json(Records(metadata, self._numbers())[:], self._numbers()),
+            metadata=None if metadata is None else as_json(Records(metadata, numbers)[:], numbers),
         )
         self._writer.add(batch)
         return returned
-
-    def _numbers(self) -> Iterator[int]:
-        """Count the images from the first of this batch on."""
-        return itertools.count(self._writer.images)
 
     def _describe_maps(self, inputs: Any) -> None:
         """Complete the maps with what their places see of the input, measured with the first batch."""

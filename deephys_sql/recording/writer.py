@@ -38,6 +38,8 @@ WRITING_MEMORY = "300MB"
 # Of all predictions, when layers are added: rounding on another device turns a few.
 MOST_DIFFERING = 0.01
 
+NAME_RUNS = "experiments/name_runs.sql"
+
 # Every table with rows of a recording, by its id.
 RECORDING_TABLES = (
     "stored_piece",
@@ -276,8 +278,10 @@ class RecordingWriter:
                 )
 
     def _refuse_recorded(self, names: Iterable[str]) -> None:
-        rows = self._connection.execute(assets.sql("recording/select_recorded_names.sql"), {"recording_id": self._recording_id}).fetchall()
-        if there := [name for name in names if (name,) in rows]:
+        recorded = dict(
+            self._connection.execute(assets.sql("recording/select_layer_checksums.sql"), {"recording_id": self._recording_id}).fetchall()
+        )
+        if there := [name for name in names if name in recorded]:
             raise RecordingExistsError(
                 f"layer {there[0]!r} of model {self.request.model!r} is recorded on dataset {self.request.dataset!r} already. Leave it "
                 f"out, or record all layers again with replace=True."
@@ -438,14 +442,13 @@ class RecordingWriter:
     # The end.
 
     def _update_recording(self) -> None:
-        """Take layers that were added into the checksum of the recording."""
+        """Take layers that were added into the recording, unless it was another."""
         if self._differing > self.images * MOST_DIFFERING:
             raise DatasetDiffersError(
                 f"{self._differing} of {self.images} predictions of model {self.request.model!r} on {self.request.dataset!r} are not "
                 f"those that are recorded: give the same images in the same order, to the same network in the same state."
             )
-        checksum = recording_checksum(self._connection, self._recording_id)
-        self._connection.execute("update stored_recording set checksum = ? where recording_id = ?", [checksum, self._recording_id])
+        renew_checksum(self._connection, self._recording_id)
 
     def _insert_recording(self) -> None:
         request = self.request
@@ -544,13 +547,19 @@ def delete_recording(connection: duckdb.DuckDBPyConnection, recording_id: int) -
         connection.execute(f"delete from {table} where recording_id = ?", [recording_id])
 
 
+def renew_checksum(connection: duckdb.DuckDBPyConnection, recording_id: int) -> None:
+    """Take layers that a recording got into its checksum."""
+    checksum = recording_checksum(connection, recording_id)
+    connection.execute("update stored_recording set checksum = ? where recording_id = ?", [checksum, recording_id])
+
+
 def derive(connection: duckdb.DuckDBPyConnection, model_id: int) -> None:
     """Derive names, models of runs, and what is kept of each neuron, anew, and the scores of a model that are missing.
 
     Scores are against its default reference.
     """
     connection.execute(assets.sql("recording/derive.sql"))
-    connection.execute(assets.sql("experiments/name_runs.sql"))
+    connection.execute(assets.sql(NAME_RUNS))
     connection.execute(assets.sql("recording/delete_stale_scores.sql"), {"model_id": model_id})
     rows = connection.execute(assets.sql("recording/select_unscored_layers.sql"), {"model_id": model_id}).fetchall()
     for ids in rows:

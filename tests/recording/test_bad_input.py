@@ -513,6 +513,7 @@ def test_thumbnail_options(store: dp.Store, options: dict[str, Any]) -> None:
         pd.Series([1, 2, 3, 4, 5]),
         pd.Series([{}] * 5),
         pa.array([1, 2, 3, 4, 5]),
+        SimpleNamespace(__arrow_c_stream__=pa.chunked_array([[1, 2, 3, 4, 5]]).__arrow_c_stream__),
         7,
     ],
     ids=lambda value: type(value).__name__,

@@ -194,13 +194,12 @@ def test_stopped_midway(store: dp.Store, monkeypatch: pytest.MonkeyPatch) -> Non
 
     calls = []
 
-    def checksum(*arguments: Any) -> str:
+    def interrupted(*arguments: Any) -> None:
         calls.append(arguments)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return "x"
 
-    monkeypatch.setattr(directions_adding, "recording_checksum", checksum)
+    monkeypatch.setattr(directions_adding, "renew_checksum", interrupted)
     with pytest.raises(KeyboardInterrupt):
         store.add_directions("fc", "new", MATRIX, progress=False)
     monkeypatch.undo()
